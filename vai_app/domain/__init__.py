@@ -1,0 +1,1 @@
+"""Pure rules and states: no input or output, no framework."""

@@ -1,0 +1,136 @@
+"""Datacenters: how one is reached, and what its hypervisor shows of clusters, hosts, storage, networks, images."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from vai_app.domain.virtual_machines import Power
+
+
+class HostState(StrEnum):
+    """Whether a host can take work."""
+
+    UP = "up"
+    DOWN = "down"
+    MAINTENANCE = "maintenance"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host and its capacity; ``used_*`` is what the machines that run on it were given."""
+
+    ref: str
+    name: str
+    cluster: str | None
+    state: HostState
+    power: Power
+    cpus: int
+    memory_mib: int
+    used_cpus: int = 0
+    used_memory_mib: int = 0
+    datastores: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A group of hosts that the hypervisor manages together."""
+
+    ref: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Datastore:
+    """Storage for disks."""
+
+    ref: str
+    name: str
+    capacity_gib: int
+    free_gib: int
+    accessible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that a machine can be attached to."""
+
+    ref: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Something a machine is created from: a template, an image."""
+
+    ref: str
+    name: str
+    size_gib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything of a datacenter but its machines, read in one bulk request."""
+
+    clusters: tuple[Cluster, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    datastores: tuple[Datastore, ...] = ()
+    networks: tuple[Network, ...] = ()
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What answers at the other end: product name and version, and the account that VAI is there."""
+
+    product: str
+    version: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach a datacenter's management interface. ``credentials`` never leave the process unencrypted.
+
+    ``options`` are specific to the kind of hypervisor; every driver documents and validates its own.
+    """
+
+    datacenter_id: str
+    kind: str
+    endpoint: str
+    credentials: dict[str, str] = field(default_factory=dict, repr=False)
+    verify_tls: bool = True
+    ca_certificate: str | None = None
+    call_timeout_seconds: float = 30.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Reachability(StrEnum):
+    """What VAI last found when it asked the datacenter."""
+
+    UNKNOWN = "unknown"
+    REACHABLE = "reachable"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Datacenter:
+    """A registered datacenter, without its credentials. ``revision`` grows with each change of configuration."""
+
+    id: str
+    name: str
+    kind: str
+    endpoint: str
+    enabled: bool
+    revision: int
+    created_at: datetime
+    verify_tls: bool = True
+    ca_certificate: str | None = None
+    call_timeout_seconds: float = 30.0
+    options: dict[str, Any] = field(default_factory=dict)
+    reachability: Reachability = Reachability.UNKNOWN
+    problem: str | None = None
+    about: About | None = None
+    inventory: Inventory = Inventory()
+    observed_at: datetime | None = None

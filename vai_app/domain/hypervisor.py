@@ -1,0 +1,155 @@
+"""THE driver contract: what a hypervisor's driver promises, in one sentence per method and per capability.
+
+Names promise: ``request_*`` asks and returns at once, ``observe_*`` and ``find_*`` tell the truth of this
+moment, ``list_*`` is one bulk call paged inside, ``wait_*`` blocks up to its timeout and no longer.
+
+Values are domain objects. Every failure is one of ``vai_app.domain.errors``; a missing object is ``NotFound``,
+deleting it is success. Every call ends within the connection's ``call_timeout_seconds`` (a ``wait_*`` within its
+own timeout besides). A driver is used by many threads at once. Nothing here sleeps between calls, retries or
+keeps state that another process would need.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vai_app.domain.datacenters import About, Connection, Inventory
+from vai_app.domain.errors import VaiError
+from vai_app.domain.virtual_machines import Location, MachineObservation, MachineSpec, Mark, PowerAction, Size
+
+
+class Capability(StrEnum):
+    """What a driver can do beyond creating, deleting, observing, starting and stopping machines."""
+
+    CREATE_FROM_IMAGE = "create-from-image"  # request_create accepts spec.image
+    CREATE_FROM_SCRATCH = "create-from-scratch"  # request_create accepts no image
+    CHOOSE_HOST = "choose-host"  # request_create honours location.host
+    CHOOSE_DATASTORE = "choose-datastore"  # request_create honours location.datastore
+    RESIZE_STOPPED = "resize-stopped"  # request_resize of a machine that is off
+    RESIZE_RUNNING = "resize-running"  # request_resize of a machine that is on
+    GUEST_SHUTDOWN = "guest-shutdown"  # SHUTDOWN and REBOOT ask the guest to do it
+    SUSPEND = "suspend"  # SUSPEND, and START of a suspended machine
+    ADOPT = "adopt"  # request_mark on a machine that someone else made
+    HOST_STATES = "host-states"  # hosts are listed, with states that can be trusted
+
+
+class TaskState(StrEnum):
+    """The state of a native task."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTask:
+    """What a ``request_*`` returns: the provider's own work in progress.
+
+    ``ref`` is enough to observe it from any process, also after a restart. ``machine_ref`` is set where the
+    provider names the machine before the task ends.
+    """
+
+    ref: str
+    machine_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskObservation:
+    """A native task as it was seen. ``error`` is set on FAILED; ``machine_ref`` on a SUCCEEDED creation."""
+
+    ref: str
+    state: TaskState
+    machine_ref: str | None = None
+    error: VaiError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRequest:
+    """One machine to make. ``location`` is complete: placement chose what the user left open."""
+
+    spec: MachineSpec
+    mark: Mark
+    location: Location
+
+
+class Machines(ABC):
+    """Machines, their power and size."""
+
+    @abstractmethod
+    def request_create(self, request: CreateRequest) -> NativeTask:
+        """Ask for a machine, powered off, that bears ``request.mark`` from its first moment.
+
+        Raises NameTaken where a machine of that name exists (also when it is the asked one: see
+        ``find_by_token``), NotFound for a missing image, network, host or datastore, CapacityShort,
+        HostUnavailable. The same errors may come as the task's ``error``.
+        """
+
+    @abstractmethod
+    def find_by_token(self, token: str) -> MachineObservation | None:
+        """Return the machine whose mark bears the token, or ``None``; cheap, for it is asked before a second create."""
+
+    @abstractmethod
+    def request_delete(self, ref: str) -> NativeTask | None:
+        """Ask for a stopped machine and its disks to be removed; ``None`` when there is no such machine.
+
+        Raises Conflict when the machine is powered on.
+        """
+
+    @abstractmethod
+    def request_power(self, ref: str, action: PowerAction) -> NativeTask | None:
+        """Ask for a change of power; ``None`` when the machine already has the asked power.
+
+        Raises NotFound, CapacityShort (no room to start), Conflict (e.g. no guest tools to shut down).
+        """
+
+    @abstractmethod
+    def request_resize(self, ref: str, size: Size) -> NativeTask | None:
+        """Ask for another size; ``None`` when it has that size. ``disk_gib`` may grow, never shrink (Conflict)."""
+
+    @abstractmethod
+    def request_mark(self, ref: str, mark: Mark) -> NativeTask | None:
+        """Write VAI's mark into an existing machine; ``None`` when it bears this very mark."""
+
+    @abstractmethod
+    def observe_machine(self, ref: str) -> MachineObservation:
+        """Return the machine as it is now. Raises NotFound."""
+
+    @abstractmethod
+    def list_machines(self) -> Iterator[MachineObservation]:
+        """Return every machine of the datacenter, VAI's and strangers', in one bulk read; no templates."""
+
+
+class Tasks(ABC):
+    """Native tasks."""
+
+    @abstractmethod
+    def wait_tasks(self, refs: Collection[str], timeout_seconds: float) -> list[TaskObservation]:
+        """Return those of ``refs`` that have ended, as soon as one has; after the timeout, an empty list.
+
+        One batched call or long poll, whatever the number of refs. A timeout of 0 only looks. May return
+        early and empty when the provider ended a task that is not among ``refs``. A ref that the provider
+        has forgotten is reported as FAILED with NotFound.
+        """
+
+
+class Hypervisor(Machines, Tasks):
+    """A datacenter's hypervisor as VAI sees it."""
+
+    capabilities: frozenset[Capability]
+
+    @abstractmethod
+    def verify(self) -> About:
+        """Prove that the endpoint answers and accepts the credentials."""
+
+    @abstractmethod
+    def observe_inventory(self) -> Inventory:
+        """Return clusters, hosts, datastores, networks and images, in one bulk read per kind at most."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the session at the provider; may be called twice, never raises."""
+
+
+Connect = Callable[[Connection], Hypervisor]
+"""What a driver package exports as ``connect``: lazy, the first call opens the session."""
