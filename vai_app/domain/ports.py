@@ -1,0 +1,333 @@
+"""Ports: what the services need from outside, as protocols. ``store``, ``dispatch`` and ``drivers`` provide them."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from vai_app.domain.datacenters import About, Connection, Datacenter, Inventory
+from vai_app.domain.events import Event
+from vai_app.domain.hypervisor import Hypervisor, TaskObservation
+from vai_app.domain.operations import Operation, OperationKind, OperationState, StepName
+from vai_app.domain.principals import ApiToken
+from vai_app.domain.virtual_machines import MachineObservation, MachineState, Mark, Power, Size, VirtualMachine
+
+T = TypeVar("T")
+PAGE_SIZE = 50
+LARGEST_PAGE = 500
+
+
+class Clock(Protocol):
+    """Tells the time, UTC-aware."""
+
+    def __call__(self) -> datetime:
+        """Return this moment."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """Publishes the names of steps. A lost message is harmless: the sweeper publishes again."""
+
+    def publish(self, step: StepName, operation_id: str) -> None:
+        """Nudge: ask some worker to run the step. Raises ServiceUnavailable when the broker is away."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; ``next_token`` is ``None`` on the last."""
+
+    items: Sequence[T]
+    next_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page. ``token`` is opaque and comes from the page before."""
+
+    size: int = PAGE_SIZE
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationFilter:
+    """Which operations; ``tenant`` ``None`` means every tenant's and is for administrators."""
+
+    tenant: str | None
+    state: OperationState | None = None
+    kind: OperationKind | None = None
+    target_id: str | None = None
+    datacenter_id: str | None = None
+    open: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFilter:
+    """Which machines; ``tenant`` ``None`` means every machine, unadopted ones too, and is for administrators."""
+
+    tenant: str | None
+    datacenter_id: str | None = None
+    state: MachineState | None = None
+    power: Power | None = None
+    name: str | None = None  # exact
+    name_prefix: str | None = None
+    managed: bool | None = None
+    include_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events, newest first; ``tenant`` ``None`` means all and is for administrators."""
+
+    tenant: str | None
+    kind: str | None = None
+    operation_id: str | None = None
+    machine_id: str | None = None
+    datacenter_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTask:
+    """An open operation that waits for a native task."""
+
+    operation_id: str
+    step: StepName
+    task_ref: str
+
+
+class OperationRepository(Protocol):
+    """Operations, changed only by compare-and-set on their version."""
+
+    def insert(self, operation: Operation) -> Operation:
+        """Store a new operation and return it, or the one stored before under the same idempotency key.
+
+        Raises MachineBusy when the target has an open operation, IdempotencyKeyReused when the tenant used
+        the key with another payload.
+        """
+        ...
+
+    def get(self, operation_id: str, tenant: str | None) -> Operation:
+        """Raises NotFound, also for another tenant's operation."""
+        ...
+
+    def page(self, wanted: OperationFilter, page: PageRequest) -> Page[Operation]:
+        """Newest first."""
+        ...
+
+    def open_on(self, target_ids: Collection[str]) -> Mapping[str, Operation]:
+        """Return the open operation of each target that has one, by target id; one query."""
+        ...
+
+    def claim(self, operation_id: str, step: StepName, owner: str, lease_seconds: float) -> Operation | None:
+        """Take the lease and count the attempt; ``None`` when it is not the current step, not open, or leased."""
+        ...
+
+    def save(self, operation: Operation) -> Operation:
+        """Store what a claim's holder made of it. Raises LeaseLost when the version moved on."""
+        ...
+
+    def record_task(self, pending: PendingTask, seen: TaskObservation) -> bool:
+        """Write the end of an awaited native task; ``False`` when the operation no longer waits for it."""
+        ...
+
+    def pending_tasks(self, datacenter_id: str) -> Sequence[PendingTask]:
+        """Return what the datacenter's watcher must look at; one indexed query."""
+        ...
+
+    def take_due(self, limit: int) -> Sequence[Operation]:
+        """Return open operations without a live lease whose ``due_at`` has passed, each postponed at once.
+
+        An operation is handed to one caller only, and to the next after ``REPUBLISH_SECONDS``.
+        """
+        ...
+
+    def request_cancel(self, operation_id: str, tenant: str | None) -> Operation:
+        """Set the wish to cancel and make the operation due. Raises NotFound; Conflict when it has ended."""
+        ...
+
+    def clear_residue(self, operation_id: str) -> None:
+        """Record that what a failed undo left is gone."""
+        ...
+
+
+class LeaseLost(Exception):  # noqa: N818 - a signal between repository and workflow, not an error of a user
+    """The operation's version moved on: another worker holds it now, this one must not write."""
+
+
+class MachineRepository(Protocol):
+    """Machines. ``record_*`` writes what VAI knows, ``observe`` what hypervisors show; they never mix."""
+
+    def insert(self, machine: VirtualMachine) -> None:
+        """Store a new machine; storing the same id again does nothing. Raises NameTaken within the tenant."""
+        ...
+
+    def get(self, machine_id: str, tenant: str | None) -> VirtualMachine:
+        """Raises NotFound, also for another tenant's machine."""
+        ...
+
+    def page(self, wanted: MachineFilter, page: PageRequest) -> Page[VirtualMachine]:
+        """In order of id."""
+        ...
+
+    def record_datacenter(self, machine_id: str, datacenter_id: str) -> None:
+        """Placement chose."""
+        ...
+
+    def record_active(self, machine_id: str, provider_ref: str, mark: Mark) -> None:
+        """The machine exists at the provider, powered off."""
+        ...
+
+    def record_power(self, machine_id: str, power: Power) -> None:
+        """An operation of ours changed the power and saw it succeed."""
+        ...
+
+    def record_size(self, machine_id: str, size: Size) -> None:
+        """An operation of ours changed the size and saw it succeed."""
+        ...
+
+    def record_adopted(self, machine_id: str, tenant: str, mark: Mark) -> None:
+        """A stranger's machine became ours."""
+        ...
+
+    def record_failed(self, machine_id: str, problem: str) -> None:
+        """The creation failed; the name is free again."""
+        ...
+
+    def record_deleted(self, machine_id: str) -> None:
+        """The machine is gone because VAI removed it; the name is free again."""
+        ...
+
+    def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> "Changes":
+        """Bring all machines of a datacenter up to date with one complete listing that began at ``started_at``.
+
+        Strangers' machines are inserted without tenant; ours that are not in the listing become MISSING (if
+        they existed before it began), ours that are back become ACTIVE; bulk writes, only what changed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a complete listing changed in the records, as machine ids; ``orphans`` bear our mark without a record."""
+
+    seen: int = 0
+    appeared: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
+    drifted: tuple[str, ...] = ()
+    gone_strangers: tuple[str, ...] = ()
+    orphans: tuple[MachineObservation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatacenterChange:
+    """A change of a datacenter's configuration; ``None`` leaves a property as it is."""
+
+    name: str | None = None
+    endpoint: str | None = None
+    enabled: bool | None = None
+    credentials: Mapping[str, str] | None = None
+    verify_tls: bool | None = None
+    ca_certificate: str | None = None
+    call_timeout_seconds: float | None = None
+    options: Mapping[str, object] | None = None
+
+
+class DatacenterRepository(Protocol):
+    """Datacenters; credentials go in and come out only through ``connection``."""
+
+    def insert(self, datacenter: Datacenter, credentials: Mapping[str, str]) -> None:
+        """Raises NameTaken."""
+        ...
+
+    def get(self, datacenter_id: str) -> Datacenter:
+        """By id or by name. Raises NotFound."""
+        ...
+
+    def list(self) -> Sequence[Datacenter]:
+        """Every datacenter, in order of name."""
+        ...
+
+    def connection(self, datacenter_id: str) -> Connection:
+        """Return how to reach it, credentials decrypted. Raises NotFound."""
+        ...
+
+    def change(self, datacenter_id: str, change: DatacenterChange, revision: int) -> Datacenter:
+        """Store a change based on ``revision``. Raises NotFound, PreconditionFailed, NameTaken."""
+        ...
+
+    def delete(self, datacenter_id: str, revision: int) -> None:
+        """Forget the datacenter and its strangers' machines. Raises PreconditionFailed, Conflict (ours left)."""
+        ...
+
+    def record_reachable(self, datacenter_id: str, about: About | None, inventory: Inventory | None) -> bool:
+        """Store what was observed; ``True`` when it was not reachable before."""
+        ...
+
+    def record_unreachable(self, datacenter_id: str, problem: str) -> bool:
+        """Store why not; ``True`` when it was reachable (or unknown) before."""
+        ...
+
+
+class EventRepository(Protocol):
+    """The event log."""
+
+    def append(self, event: Event) -> None:
+        """Store an event; storing the same id again does nothing."""
+        ...
+
+    def page(self, wanted: EventFilter, page: PageRequest) -> Page[Event]:
+        """Newest first."""
+        ...
+
+    def archive(self, before: datetime) -> int:
+        """Move older events to the archive and return how many; repeatable after any interruption."""
+        ...
+
+
+class TokenRepository(Protocol):
+    """Embedded tokens, found by digest."""
+
+    def insert(self, token: ApiToken) -> None:
+        """Store a token."""
+        ...
+
+    def find(self, digest: str) -> ApiToken | None:
+        """Return the token whose secret has this SHA-256 digest."""
+        ...
+
+
+class LeaseRepository(Protocol):
+    """Leases by name: at most one holder at a time, lost when not renewed."""
+
+    def hold(self, name: str, owner: str, seconds: float) -> bool:
+        """Take or renew the lease; ``False`` while another owner has it."""
+        ...
+
+    def release(self, name: str, owner: str) -> None:
+        """Give it back, if it is the owner's."""
+        ...
+
+
+class Hypervisors(Protocol):
+    """Every registered datacenter's hypervisor, one session each in this process, behind its share and breaker."""
+
+    def use(self, datacenter_id: str) -> AbstractContextManager[Hypervisor]:
+        """Lend the hypervisor for a few calls.
+
+        Raises NotFound, Conflict (disabled), ProviderBusy (the datacenter's share of this process is in use),
+        ProviderUnavailable (the circuit breaker is open: no call was made).
+        """
+        ...
+
+    def try_connection(self, connection: Connection) -> About:
+        """Verify a connection that is not registered yet, and close it."""
+        ...
+
+    def close(self) -> None:
+        """Close every session."""
+        ...
+

@@ -1,0 +1,250 @@
+"""The VAI controller: turns what a principal asks into an operation, stores it and nudges its first step.
+
+It never calls a hypervisor. What it answers is the operation; what becomes of it is the workflow's.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from vai_app.domain.errors import Conflict, NameTaken, ServiceUnavailable
+from vai_app.domain.events import Event
+from vai_app.domain.identifiers import new_id
+from vai_app.domain.operations import (
+    REPUBLISH_SECONDS,
+    Done,
+    Operation,
+    OperationKind,
+    Reject,
+    advance,
+    begin,
+)
+from vai_app.domain.ports import (
+    Clock,
+    DatacenterRepository,
+    Dispatcher,
+    EventRepository,
+    MachineRepository,
+    OperationRepository,
+)
+from vai_app.domain.principals import Principal
+from vai_app.domain.virtual_machines import (
+    MachineObservation,
+    MachineSpec,
+    MachineState,
+    PowerAction,
+    Size,
+    VirtualMachine,
+)
+from vai_app.services.plans import PLANS
+
+AUTONOMOUS = "vai"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Who asks, under which correlation id, and the key by which a repeated request is recognised."""
+
+    principal: Principal
+    correlation_id: str
+    idempotency_key: str | None = None
+
+    @property
+    def scope(self) -> str | None:
+        """The tenant that look-ups are limited to; ``None`` for an administrator."""
+        return None if self.principal.is_admin else self.principal.tenant
+
+
+class Controller:
+    """The hub of use cases."""
+
+    def __init__(  # noqa: PLR0913 - collaborators are visible, by keyword
+        self,
+        *,
+        operations: OperationRepository,
+        machines: MachineRepository,
+        datacenters: DatacenterRepository,
+        events: EventRepository,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        deadline_seconds: float,
+    ) -> None:
+        """Collaborators, and how long an operation may take before it is turned back."""
+        self._operations = operations
+        self._machines = machines
+        self._datacenters = datacenters
+        self._events = events
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._deadline_seconds = deadline_seconds
+
+    def create_machine(
+        self, context: RequestContext, datacenter: str, spec: MachineSpec, labels: Mapping[str, str]
+    ) -> Operation:
+        """Accept a machine; ``datacenter`` is an id or a name.
+
+        Raises NotFound (no such datacenter), Conflict (disabled), NameTaken (within the tenant),
+        IdempotencyKeyReused.
+        """
+        chosen = self._datacenters.get(datacenter)
+        if not chosen.enabled:
+            message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
+            raise Conflict(message)
+        now = self._clock()
+        arguments = {"spec": asdict(spec), "labels": dict(labels)}
+        operation = self._new_operation(
+            context, OperationKind.CREATE_VM, new_id("vm", now), chosen.id, context.principal.tenant, arguments
+        )
+        stored = self._operations.insert(operation)
+        if stored.id != operation.id:
+            return stored
+        try:
+            self._machines.insert(machine_of(stored, spec))
+        except NameTaken as error:
+            rejected = advance(advance(begin(stored, now), Reject(error), now), Done(), now)
+            self._operations.save(rejected)
+            raise
+        self._nudge(stored)
+        return stored
+
+    def delete_machine(self, context: RequestContext, machine_id: str) -> Operation:
+        """Accept the removal of a machine that VAI made or adopted. Raises NotFound, Conflict, MachineBusy."""
+        machine = self._managed(context, machine_id, "deleted")
+        return self._accept(context, OperationKind.DELETE_VM, machine, {})
+
+    def change_power(self, context: RequestContext, machine_id: str, action: PowerAction) -> Operation:
+        """Accept a power action. Raises NotFound, Conflict, MachineBusy."""
+        machine = self._existing(context, machine_id, "started or stopped")
+        return self._accept(context, OperationKind.POWER_VM, machine, {"action": action.value})
+
+    def resize_machine(self, context: RequestContext, machine_id: str, size: Size) -> Operation:
+        """Accept another size. Raises NotFound, Conflict, MachineBusy."""
+        machine = self._existing(context, machine_id, "resized")
+        return self._accept(context, OperationKind.RESIZE_VM, machine, {"size": asdict(size)})
+
+    def adopt_machine(self, context: RequestContext, machine_id: str, tenant: str) -> Operation:
+        """Accept that a machine found in a datacenter becomes the tenant's. Raises NotFound, Conflict."""
+        machine = self._machines.get(machine_id, context.scope)
+        if machine.managed:
+            message = f"Machine {machine.name} is managed by VAI already."
+            raise Conflict(message)
+        return self._accept(context, OperationKind.ADOPT_VM, replace(machine, tenant=tenant), {"tenant": tenant})
+
+    def remove_orphan(self, machine: VirtualMachine, seen: MachineObservation) -> Operation:
+        """Open the removal of what a creation left behind: it bears our mark, and the record says it must not be."""
+        principal = Principal(name=AUTONOMOUS, tenant=machine.tenant or AUTONOMOUS, roles=("admin",))
+        context = RequestContext(principal, correlation_id=new_id("cor", self._clock()))
+        return self._accept(context, OperationKind.DELETE_VM, machine, {"provider_ref": seen.ref})
+
+    def cancel_operation(self, context: RequestContext, operation_id: str) -> Operation:
+        """Ask for an operation to be turned back at its next step. Raises NotFound, Conflict (ended, too late)."""
+        operation = self._operations.get(operation_id, context.scope)
+        if operation.kind is not OperationKind.CREATE_VM and operation.state.open:
+            message = f"A {operation.kind} operation cannot be turned back. Wait for its end."
+            raise Conflict(message)
+        cancelled = self._operations.request_cancel(operation_id, context.scope)
+        self._nudge(cancelled)
+        return cancelled
+
+    def resend_operation(self, context: RequestContext, operation_id: str) -> Operation:
+        """Publish the operation's current step again. Raises NotFound, Conflict (ended)."""
+        operation = self._operations.get(operation_id, context.scope)
+        if not operation.state.open:
+            message = f"Operation {operation.id} has ended: it {operation.state}."
+            raise Conflict(message)
+        self._dispatcher.publish(operation.step, operation.id)
+        return operation
+
+    def _managed(self, context: RequestContext, machine_id: str, done: str) -> VirtualMachine:
+        machine = self._machines.get(machine_id, context.scope)
+        if machine.state is MachineState.DELETED:
+            message = f"Machine {machine.name} is deleted."
+            raise Conflict(message)
+        if machine.provider_ref is not None and not machine.managed:
+            message = f"Machine {machine.name} was not made by VAI and cannot be {done}. Adopt it first."
+            raise Conflict(message)
+        return machine
+
+    def _existing(self, context: RequestContext, machine_id: str, done: str) -> VirtualMachine:
+        machine = self._managed(context, machine_id, done)
+        if machine.state is not MachineState.ACTIVE:
+            message = f"Machine {machine.name} is {machine.state} and cannot be {done}."
+            raise Conflict(message)
+        return machine
+
+    def _accept(
+        self, context: RequestContext, kind: OperationKind, machine: VirtualMachine, arguments: Mapping[str, Any]
+    ) -> Operation:
+        tenant = machine.tenant or context.principal.tenant
+        operation = self._new_operation(context, kind, machine.id, machine.datacenter_id, tenant, arguments)
+        stored = self._operations.insert(operation)
+        if stored.id == operation.id:
+            self._nudge(stored)
+        return stored
+
+    def _new_operation(  # noqa: PLR0913 - one value each, no smaller grouping means anything
+        self,
+        context: RequestContext,
+        kind: OperationKind,
+        target_id: str,
+        datacenter_id: str,
+        tenant: str,
+        arguments: Mapping[str, Any],
+    ) -> Operation:
+        now = self._clock()
+        named = target_id if kind is not OperationKind.CREATE_VM else None
+        payload = json.dumps([kind, named, datacenter_id, arguments], sort_keys=True)
+        return Operation(
+            id=new_id("op", now),
+            kind=kind,
+            tenant=tenant,
+            requested_by=context.principal.name,
+            correlation_id=context.correlation_id,
+            target_id=target_id,
+            datacenter_id=datacenter_id,
+            arguments=arguments,
+            plan=PLANS[kind],
+            created_at=now,
+            deadline=now + timedelta(seconds=self._deadline_seconds),
+            due_at=now + timedelta(seconds=REPUBLISH_SECONDS),
+            idempotency_key=context.idempotency_key,
+            payload_digest=hashlib.sha256(payload.encode()).hexdigest() if context.idempotency_key else None,
+        )
+
+    def _nudge(self, operation: Operation) -> None:
+        """Publish; when the broker is away the operation is stored all the same and the sweeper will publish."""
+        try:
+            self._dispatcher.publish(operation.step, operation.id)
+        except ServiceUnavailable as error:
+            self._events.append(
+                Event(
+                    id=new_id("ev", self._clock()),
+                    at=self._clock(),
+                    kind="operation.delayed",
+                    outcome="observed",
+                    message=f"Operation {operation.id} waits for the broker: {error.detail}",
+                    actor=AUTONOMOUS,
+                    correlation_id=operation.correlation_id,
+                    tenant=operation.tenant,
+                    operation_id=operation.id,
+                )
+            )
+
+
+def machine_of(operation: Operation, spec: MachineSpec) -> VirtualMachine:
+    """Return the record of the machine that a creation is to make."""
+    return VirtualMachine(
+        id=operation.target_id,
+        name=spec.name,
+        tenant=operation.tenant,
+        datacenter_id=operation.datacenter_id or "",
+        state=MachineState.REQUESTED,
+        spec=spec,
+        created_at=operation.created_at,
+        labels=dict(operation.arguments.get("labels", {})),
+    )
+
+

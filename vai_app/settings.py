@@ -1,0 +1,64 @@
+"""Settings: everything an installation may choose, typed, from ``VAI_*`` variables. No default is a secret.
+
+Empty URLs mean "embedded": ``vai up`` starts the server itself and tells the other processes where it is.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One field per variable: ``state_folder`` is ``VAI_STATE_FOLDER``, and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="VAI_", extra="ignore")
+
+    state_folder: Path = Field(
+        default=Path("~/.local/share/vai"),
+        description="Where embedded servers, keys, logs and simulated datacenters live.",
+    )
+    mongodb_url: SecretStr = Field(
+        default=SecretStr(""), description="MongoDB replica set; empty starts the embedded one."
+    )
+    mongodb_database: str = Field(default="vai", description="Name of the database.")
+    broker_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="RabbitMQ (amqp://) or Redis (redis://); empty uses the embedded Valkey.",
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr(""), description="Redis or Valkey for RedBeat; empty starts the embedded Valkey."
+    )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Fernet key that encrypts credentials at rest; empty reads or makes secret.key in the state folder.",
+    )
+    api_host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
+    api_port: int = Field(default=8080, ge=1, le=65535, description="Port that the API listens on.")
+    api_threads: int = Field(default=8, ge=1, description="Requests that one API process serves at once.")
+    api_processes: int = Field(default=1, ge=1, description="API processes.")
+    flower_port: int = Field(default=5555, ge=1, le=65535, description="Port of Flower, on 127.0.0.1.")
+    largest_body_bytes: int = Field(default=256 * 1024, ge=1024, description="Larger request bodies answer 413.")
+    worker_threads: int = Field(default=16, ge=1, description="Steps that one worker process runs at once.")
+    datacenter_share: int = Field(
+        default=10, ge=1, description="Calls that one process may have under way at one datacenter."
+    )
+    lease_seconds: float = Field(
+        default=90.0, gt=0, description="How long a worker owns a step; longer than a step's calls may take."
+    )
+    operation_deadline_seconds: float = Field(
+        default=1800.0, gt=0, description="After this long an operation is turned back."
+    )
+    sweep_seconds: float = Field(default=2.0, gt=0, description="How often lost nudges are published again.")
+    inventory_seconds: float = Field(
+        default=30.0, gt=0, description="How often every datacenter is listed completely."
+    )
+    event_retention_days: float = Field(default=90.0, gt=0, description="Older events move to the archive.")
+    log_level: str = Field(default="INFO", description="Of the processes' own logs.")
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return Settings()
