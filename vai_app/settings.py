@@ -6,8 +6,10 @@ Empty URLs mean "embedded": ``vai up`` starts the server itself and tells the ot
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vai_app.domain.errors import ServiceUnavailable
 
 
 class Settings(BaseSettings):
@@ -16,7 +18,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VAI_", extra="ignore")
 
     state_folder: Path = Field(
-        default=Path("~/.local/share/vai"),
+        default=Path("~/.local/share/vai").expanduser(),
         description="Where embedded servers, keys, logs and simulated datacenters live.",
     )
     mongodb_url: SecretStr = Field(
@@ -40,9 +42,9 @@ class Settings(BaseSettings):
     api_processes: int = Field(default=1, ge=1, description="API processes.")
     flower_port: int = Field(default=5555, ge=1, le=65535, description="Port of Flower, on 127.0.0.1.")
     largest_body_bytes: int = Field(default=256 * 1024, ge=1024, description="Larger request bodies answer 413.")
-    worker_threads: int = Field(default=16, ge=1, description="Steps that one worker process runs at once.")
+    worker_threads: int = Field(default=24, ge=1, description="Steps that one worker process runs at once.")
     datacenter_share: int = Field(
-        default=10, ge=1, description="Calls that one process may have under way at one datacenter."
+        default=16, ge=1, description="Calls that one process may have under way at one datacenter."
     )
     lease_seconds: float = Field(
         default=90.0, gt=0, description="How long a worker owns a step; longer than a step's calls may take."
@@ -50,7 +52,7 @@ class Settings(BaseSettings):
     operation_deadline_seconds: float = Field(
         default=1800.0, gt=0, description="After this long an operation is turned back."
     )
-    sweep_seconds: float = Field(default=2.0, gt=0, description="How often lost nudges are published again.")
+    sweep_seconds: float = Field(default=1.0, gt=0, description="How often lost nudges are published again.")
     inventory_seconds: float = Field(
         default=30.0, gt=0, description="How often every datacenter is listed completely."
     )
@@ -58,7 +60,32 @@ class Settings(BaseSettings):
     log_level: str = Field(default="INFO", description="Of the processes' own logs.")
 
 
+    @field_validator("state_folder")
+    @classmethod
+    def _expand_user(cls, folder: Path) -> Path:
+        return folder.expanduser()
+
+    def read_secret_key(self) -> str:
+        """Return the key that encrypts credentials: the setting, or the file in the state folder.
+
+        Raises ServiceUnavailable when there is neither.
+        """
+        if self.secret_key.get_secret_value():
+            return self.secret_key.get_secret_value()
+        path = self.state_folder / SECRET_KEY_FILE
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            message = f"No encryption key: set VAI_SECRET_KEY, or let 'vai up' make {path} ({error.strerror})."
+            raise ServiceUnavailable(message) from error
+
+
+SECRET_KEY_FILE = "secret.key"
+RUN_FILE = "run.env"
+"""In the state folder while ``vai up`` runs: the embedded servers' URLs, for other commands of the same user."""
+
+
 @cache
 def settings() -> Settings:
-    """Return the settings of this process, read once."""
-    return Settings()
+    """Return the settings of this process, read once: the environment, then what a running ``vai up`` wrote."""
+    return Settings(_env_file=Settings().state_folder / RUN_FILE)

@@ -323,6 +323,10 @@ class Hypervisors(Protocol):
         """
         ...
 
+    def session(self, datacenter_id: str) -> Hypervisor:
+        """Return the hypervisor without share and breaker, for a long poll of the datacenter's one watcher."""
+        ...
+
     def try_connection(self, connection: Connection) -> About:
         """Verify a connection that is not registered yet, and close it."""
         ...

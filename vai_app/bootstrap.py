@@ -1,0 +1,170 @@
+"""Bootstrap: the only place that chooses implementations and joins them."""
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from vai_app.dispatch import CeleryDispatcher
+from vai_app.domain.errors import ServiceUnavailable
+from vai_app.domain.operations import StepName
+from vai_app.domain.ports import (
+    DatacenterRepository,
+    EventRepository,
+    Hypervisors,
+    LeaseRepository,
+    MachineRepository,
+    OperationRepository,
+    TokenRepository,
+)
+from vai_app.drivers.pool import HypervisorPool
+from vai_app.services.access import AccessService
+from vai_app.services.controller import Controller
+from vai_app.services.datacenter_registry import DatacenterRegistry
+from vai_app.services.placement import PlaceMachine
+from vai_app.services.provisioning import (
+    AdoptMachine,
+    ChangePower,
+    CreateMachine,
+    DeleteMachine,
+    ResizeMachine,
+    StartMachine,
+    StopMachine,
+)
+from vai_app.services.reconciler import Reconciler
+from vai_app.services.request_validator import ValidateRequest
+from vai_app.services.steps import Step
+from vai_app.services.watcher import Watcher
+from vai_app.services.workflow import Workflow
+from vai_app.settings import Settings
+from vai_app.store import Store, open_store
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a doorway (API, task, message, command) may call."""
+
+    settings: Settings
+    controller: Controller
+    datacenter_registry: DatacenterRegistry
+    access: AccessService
+    workflow: Workflow
+    reconciler: Reconciler
+    watcher: Watcher
+    operations: OperationRepository
+    machines: MachineRepository
+    datacenters: DatacenterRepository
+    events: EventRepository
+    tokens: TokenRepository
+    leases: LeaseRepository
+    hypervisors: Hypervisors
+    store: Store
+    dispatcher: CeleryDispatcher
+
+    def readiness(self) -> dict[str, str]:
+        """Return, for each part that a request needs, ``ok`` or a sentence that says what is wrong."""
+        found = {}
+        for part, check in (("database", self.store.ping), ("broker", self.dispatcher.ping)):
+            try:
+                check()
+                found[part] = "ok"
+            except ServiceUnavailable as error:
+                found[part] = error.detail
+        return found
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.hypervisors.close()
+        self.dispatcher.close()
+        self.store.close()
+
+
+def build_services(settings: Settings) -> Services:
+    """Join the real implementations. Connects to nothing until the first use."""
+    store = open_store(
+        settings.mongodb_url.get_secret_value(), settings.mongodb_database, settings.read_secret_key(), clock=utc_now
+    )
+    dispatcher = CeleryDispatcher()
+    hypervisors = HypervisorPool(datacenters=store.datacenters, share=settings.datacenter_share)
+    controller = Controller(
+        operations=store.operations,
+        machines=store.machines,
+        datacenters=store.datacenters,
+        events=store.events,
+        dispatcher=dispatcher,
+        clock=utc_now,
+        deadline_seconds=settings.operation_deadline_seconds,
+    )
+    reconciler = Reconciler(
+        hypervisors=hypervisors,
+        datacenters=store.datacenters,
+        machines=store.machines,
+        operations=store.operations,
+        events=store.events,
+        controller=controller,
+        clock=utc_now,
+    )
+    return Services(
+        settings=settings,
+        controller=controller,
+        datacenter_registry=DatacenterRegistry(
+            datacenters=store.datacenters, hypervisors=hypervisors, events=store.events, clock=utc_now
+        ),
+        access=AccessService(tokens=store.tokens, clock=utc_now),
+        workflow=Workflow(
+            steps=build_steps(store.datacenters, store.machines, hypervisors),
+            operations=store.operations,
+            events=store.events,
+            dispatcher=dispatcher,
+            clock=utc_now,
+            lease_seconds=settings.lease_seconds,
+        ),
+        reconciler=reconciler,
+        watcher=Watcher(
+            owner=f"{socket.gethostname()}/{os.getpid()}",
+            operations=store.operations,
+            datacenters=store.datacenters,
+            leases=store.leases,
+            hypervisors=hypervisors,
+            dispatcher=dispatcher,
+            reconciler=reconciler,
+            inventory_seconds=settings.inventory_seconds,
+        ),
+        operations=store.operations,
+        machines=store.machines,
+        datacenters=store.datacenters,
+        events=store.events,
+        tokens=store.tokens,
+        leases=store.leases,
+        hypervisors=hypervisors,
+        store=store,
+        dispatcher=dispatcher,
+    )
+
+
+def build_steps(
+    datacenters: DatacenterRepository, machines: MachineRepository, hypervisors: Hypervisors
+) -> dict[StepName, Step]:
+    """Return every step by its name."""
+    steps: list[Step] = [
+        ValidateRequest(datacenters=datacenters, machines=machines),
+        PlaceMachine(datacenters=datacenters),
+        *(
+            kind(hypervisors=hypervisors, machines=machines)
+            for kind in (
+                CreateMachine,
+                StartMachine,
+                StopMachine,
+                DeleteMachine,
+                ChangePower,
+                ResizeMachine,
+                AdoptMachine,
+            )
+        ),
+    ]
+    return {step.name: step for step in steps}
+
+
+def utc_now() -> datetime:
+    """Return this moment, UTC-aware."""
+    return datetime.now(UTC)

@@ -1,0 +1,68 @@
+"""Dispatch: the names on the wire, the queue of each, and publishing by name.
+
+The names are a contract between releases: a message published by one version is run by the next. Whoever
+publishes never imports a task.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from vai_app.domain.errors import ServiceUnavailable
+from vai_app.domain.operations import StepName
+
+SWEEP = "vai.sweep"
+ARCHIVE_EVENTS = "vai.archive_events"
+
+REQUESTS = "vai.requests"
+PROVISION = "vai.provision"
+CONTROL = "vai.control"
+
+QUEUES: tuple[str, ...] = (REQUESTS, PROVISION, CONTROL)
+
+QUEUE_OF: Mapping[str, str] = {
+    StepName.VALIDATE: REQUESTS,
+    StepName.PLACE: REQUESTS,
+    StepName.CREATE_VM: PROVISION,
+    StepName.START_VM: PROVISION,
+    StepName.STOP_VM: PROVISION,
+    StepName.DELETE_VM: PROVISION,
+    StepName.CHANGE_POWER: PROVISION,
+    StepName.RESIZE_VM: PROVISION,
+    StepName.ADOPT_VM: PROVISION,
+    SWEEP: CONTROL,
+    ARCHIVE_EVENTS: CONTROL,
+}
+
+
+class CeleryDispatcher:
+    """Implements the ``Dispatcher`` port with Celery messages."""
+
+    def __init__(self, app: Celery | None = None) -> None:
+        """``app`` only needs the configuration; by default one that knows no task."""
+        self._app = app or Celery("vai", config_source="celeryconfig", set_as_current=False)
+
+    def publish(self, step: StepName, operation_id: str) -> None:
+        """Publish and wait for the broker's confirmation. Raises ServiceUnavailable after a short time."""
+        with _broker_errors():
+            self._app.send_task(step.value, args=(operation_id,), retry=False)
+
+    def ping(self) -> None:
+        """Raise ServiceUnavailable when the broker does not answer."""
+        with _broker_errors(), self._app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=4)
+
+    def close(self) -> None:
+        """Close the connections to the broker."""
+        self._app.close()
+
+
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, OSError) as error:
+        message = "The message broker cannot be reached. Check VAI_BROKER_URL and that the broker runs."
+        raise ServiceUnavailable(message) from error

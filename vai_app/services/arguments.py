@@ -1,0 +1,35 @@
+"""The arguments of operations, read back from the document as the values they were."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vai_app.domain.operations import Operation
+from vai_app.domain.virtual_machines import Location, MachineSpec, PowerAction, Size
+
+
+def spec_of(operation: Operation) -> MachineSpec:
+    """Return what a creation was asked to make."""
+    spec: Mapping[str, Any] = operation.arguments["spec"]
+    return MachineSpec(
+        name=spec["name"],
+        size=Size(**spec["size"]),
+        image=spec["image"],
+        networks=tuple(spec["networks"]),
+        location=Location(**spec["location"]),
+        power_on=spec["power_on"],
+    )
+
+
+def size_of(operation: Operation) -> Size:
+    """Return the size that a resize was asked for."""
+    return Size(**operation.arguments["size"])
+
+
+def action_of(operation: Operation) -> PowerAction:
+    """Return the action that a change of power was asked for."""
+    return PowerAction(operation.arguments["action"])
+
+
+def candidates_of(operation: Operation) -> list[Location]:
+    """Return the locations that placement chose, best first."""
+    return [Location(**location) for location in operation.memo["locations"]]

@@ -1,0 +1,229 @@
+"""Provisioning: the steps that make, start, stop, resize, adopt and remove machines at a hypervisor."""
+
+from contextlib import suppress
+
+from vai_app.domain.errors import CapacityShort, Conflict, HostUnavailable, NameTaken, NotFound, VaiError
+from vai_app.domain.hypervisor import CreateRequest, Hypervisor, NativeTask, TaskState
+from vai_app.domain.operations import Done, Fail, Operation, Outcome, StepName, Wait
+from vai_app.domain.ports import Hypervisors, MachineRepository
+from vai_app.domain.virtual_machines import MachineObservation, Mark, Power, PowerAction
+from vai_app.services.arguments import action_of, candidates_of, size_of, spec_of
+from vai_app.services.steps import ASKED_AT_ATTEMPT, LOOK_AGAIN_SECONDS, NativeStep, datacenter_of, error_of
+
+# A create that was asked for twice can meet itself: the name is taken and the machine not yet to be found.
+_TWIN_LOOKS = 60
+_TWIN_PAUSE_SECONDS = 1.0
+
+
+class MachineStep(NativeStep):
+    """A native step on the operation's machine."""
+
+    def __init__(self, *, hypervisors: Hypervisors, machines: MachineRepository) -> None:
+        """Collaborators."""
+        super().__init__(hypervisors=hypervisors)
+        self._machines = machines
+
+    def _provider_ref(self, operation: Operation) -> str | None:
+        """Return the machine at the provider: made by this operation, named by it, or recorded before it."""
+        ref = operation.memo.get("provider_ref") or operation.arguments.get("provider_ref")
+        if ref is not None:
+            return str(ref)
+        return self._machines.get(operation.target_id, None).provider_ref
+
+    def _existing_ref(self, operation: Operation) -> str:
+        ref = self._provider_ref(operation)
+        if ref is None:
+            message = "The machine does not exist at its datacenter."
+            raise NotFound(message)
+        return ref
+
+
+class CreateMachine(MachineStep):
+    """``vai.create_vm``: exactly one machine bears the operation's token."""
+
+    name = StepName.CREATE_VM
+
+    def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
+        """Ask for the machine; a repeated attempt looks for it first."""
+        if operation.attempts > 1 and hypervisor.find_by_token(operation.id) is not None:
+            return None
+        spec = spec_of(operation)
+        location = candidates_of(operation)[operation.memo.get("candidate", 0)]
+        return hypervisor.request_create(CreateRequest(spec=spec, mark=mark_of(operation), location=location))
+
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:
+        """Record the machine as existing."""
+        if machine_ref is None:
+            found = self._find(operation)
+            if found is None:
+                return Wait(seconds=_TWIN_PAUSE_SECONDS, forget_task=True)
+            machine_ref = found.ref
+        self._machines.record_active(operation.target_id, machine_ref, mark_of(operation))
+        return Done({"provider_ref": machine_ref})
+
+    def recover(self, operation: Operation, error: VaiError) -> Outcome:
+        """Adopt what an earlier attempt made, try the next host, or give up."""
+        if isinstance(error, NameTaken):
+            return self._after_name_taken(operation, error)
+        if isinstance(error, CapacityShort | HostUnavailable):
+            following = operation.memo.get("candidate", 0) + 1
+            if following < len(candidates_of(operation)):
+                return Wait(seconds=0, memo={"candidate": following}, because=error, forget_task=True)
+        return super().recover(operation, error)
+
+    def undo(self, operation: Operation) -> Outcome:
+        """Remove the machine, whether it was made, is being made or was never asked for."""
+        awaited = operation.native_task
+        if awaited is not None and awaited.state is TaskState.RUNNING:
+            with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
+                if not hypervisor.wait_tasks([awaited.ref], timeout_seconds=0):
+                    return Wait(seconds=LOOK_AGAIN_SECONDS)
+        if awaited is not None and awaited.state is TaskState.FAILED and awaited.undoing:
+            return super().recover(operation, error_of(awaited))
+        with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
+            found = hypervisor.find_by_token(operation.id)
+            task = _request_removal(hypervisor, found) if found else None
+        return Wait(seconds=LOOK_AGAIN_SECONDS, native_task=task) if task else Done()
+
+    def _after_name_taken(self, operation: Operation, error: VaiError) -> Outcome:
+        found = self._find(operation)
+        if found is not None:
+            return self.finish(operation, found.ref)
+        looks = operation.memo.get("twin_looks", 0)
+        asked_once = operation.memo.get(ASKED_AT_ATTEMPT, operation.attempts) == 1
+        if asked_once or looks >= _TWIN_LOOKS:
+            return Fail(error)
+        return Wait(seconds=_TWIN_PAUSE_SECONDS, memo={"twin_looks": looks + 1}, because=error, forget_task=True)
+
+    def _find(self, operation: Operation) -> MachineObservation | None:
+        with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
+            return hypervisor.find_by_token(operation.id)
+
+
+class StartMachine(MachineStep):
+    """``vai.start_vm``: the new machine runs, if that was asked for."""
+
+    name = StepName.START_VM
+
+    def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
+        """Ask for power on."""
+        if not spec_of(operation).power_on:
+            return None
+        return hypervisor.request_power(self._existing_ref(operation), PowerAction.START)
+
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
+        """Record the power."""
+        power = Power.ON if spec_of(operation).power_on else Power.OFF
+        self._machines.record_power(operation.target_id, power)
+        return Done()
+
+
+class StopMachine(MachineStep):
+    """``vai.stop_vm``: the machine that is to be removed is ours, and does not run."""
+
+    name = StepName.STOP_VM
+
+    def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
+        """Ask for power off, after a look that proves the machine to be ours."""
+        ref = self._provider_ref(operation)
+        if ref is None:
+            return None
+        try:
+            seen = hypervisor.observe_machine(ref)
+        except NotFound:
+            return None
+        if seen.mark is None or seen.mark.machine_id != operation.target_id:
+            message = f"{seen.name} does not bear this machine's mark and is left alone. Adopt it to manage it."
+            raise Conflict(message)
+        return hypervisor.request_power(ref, PowerAction.STOP) if seen.power is not Power.OFF else None
+
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
+        """Remember whether it ran."""
+        return Done({"was_on": operation.native_task is not None})
+
+    def undo(self, operation: Operation) -> Outcome:
+        """Start the machine again if it ran and is still there."""
+        ref = self._provider_ref(operation)
+        was_on = operation.memo.get("was_on") or operation.native_task is not None
+        if ref is not None and was_on:
+            with self._hypervisors.use(datacenter_of(operation)) as hypervisor, suppress(NotFound):
+                hypervisor.request_power(ref, PowerAction.START)
+        return Done()
+
+
+class DeleteMachine(MachineStep):
+    """``vai.delete_vm``: the machine and its disks are gone."""
+
+    name = StepName.DELETE_VM
+
+    def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
+        """Ask for the removal."""
+        ref = self._provider_ref(operation)
+        return hypervisor.request_delete(ref) if ref is not None else None
+
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - it is gone
+        """Close the record."""
+        self._machines.record_deleted(operation.target_id)
+        return Done()
+
+    def recover(self, operation: Operation, error: VaiError) -> Outcome:
+        """A machine that is not there is a machine deleted."""
+        if isinstance(error, NotFound):
+            return self.finish(operation, None)
+        return super().recover(operation, error)
+
+
+class ChangePower(MachineStep):
+    """``vai.change_power``: the machine has the power that was asked for."""
+
+    name = StepName.CHANGE_POWER
+
+    def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
+        """Ask for the action."""
+        return hypervisor.request_power(self._existing_ref(operation), action_of(operation))
+
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
+        """Record the power."""
+        self._machines.record_power(operation.target_id, action_of(operation).target)
+        return Done()
+
+
+class ResizeMachine(MachineStep):
+    """``vai.resize_vm``: the machine has the size that was asked for."""
+
+    name = StepName.RESIZE_VM
+
+    def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
+        """Ask for the size."""
+        return hypervisor.request_resize(self._existing_ref(operation), size_of(operation))
+
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
+        """Record the size."""
+        self._machines.record_size(operation.target_id, size_of(operation))
+        return Done()
+
+
+class AdoptMachine(MachineStep):
+    """``vai.adopt_vm``: a stranger's machine bears our mark and belongs to a tenant."""
+
+    name = StepName.ADOPT_VM
+
+    def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
+        """Ask for the mark to be written."""
+        return hypervisor.request_mark(self._existing_ref(operation), mark_of(operation))
+
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
+        """Record the machine as ours."""
+        self._machines.record_adopted(operation.target_id, operation.arguments["tenant"], mark_of(operation))
+        return Done()
+
+
+def mark_of(operation: Operation) -> Mark:
+    """Return the mark that the operation writes into its machine."""
+    return Mark(machine_id=operation.target_id, token=operation.id)
+
+
+def _request_removal(hypervisor: Hypervisor, found: MachineObservation) -> NativeTask | None:
+    if found.power is not Power.OFF:
+        return hypervisor.request_power(found.ref, PowerAction.STOP)
+    return hypervisor.request_delete(found.ref)

@@ -1,0 +1,22 @@
+"""What beat sends: see ``beat_schedule.py`` for how often."""
+
+from datetime import timedelta
+
+from celery import shared_task
+
+from vai_app import dispatch
+from vai_app.celery_app import services
+from vai_app.tasks.steps import VaiTask
+
+
+@shared_task(base=VaiTask, name=dispatch.SWEEP)  # type: ignore[misc] # celery ships no types
+def sweep(**_: object) -> None:
+    """Publish again what has no live lease."""
+    services().workflow.sweep()
+
+
+@shared_task(base=VaiTask, name=dispatch.ARCHIVE_EVENTS)  # type: ignore[misc] # celery ships no types
+def archive_events(**_: object) -> None:
+    """Move old events to the archive."""
+    retention = timedelta(days=services().settings.event_retention_days)
+    services().reconciler.archive_events(retention)

@@ -1,0 +1,1 @@
+"""What VAI tells about itself: logs and metrics."""
