@@ -1,0 +1,47 @@
+# Everything a person or CI runs. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test check bench chaos docs clean venv
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+venv: $(VENV)/.runtime ## the virtual environment of a user
+
+$(VENV)/.runtime: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: $(VENV)/.runtime ## start everything on embedded defaults, with a demo; Ctrl-C ends it
+	@exec $(BIN)/vai up --demo
+
+test: $(VENV)/.dev ## unit, contract, API and integration tests on real servers
+	$(BIN)/python -m tests.lab.debian
+	$(BIN)/pytest
+
+check: $(VENV)/.dev ## ruff, mypy, import-linter, codespell, pip-audit
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python -m tests.audit
+
+chaos: $(VENV)/.dev ## 200 creates and deletes while processes are killed; SEED=n repeats a run
+	$(BIN)/python -m tests.lab.debian
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+bench: $(VENV)/.dev ## measure against hand-written programs; writes bench/results/*.json
+	$(BIN)/python -m tests.lab.debian
+	$(BIN)/python -m bench
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
