@@ -82,7 +82,10 @@ class Services:
 def build_services(settings: Settings) -> Services:
     """Join the real implementations. Connects to nothing until the first use."""
     store = open_store(
-        settings.mongodb_url.get_secret_value(), settings.mongodb_database, settings.read_secret_key(), clock=utc_now
+        settings.mongodb_url.get_secret_value(),
+        settings.mongodb_database,
+        settings.read_secret_key(),
+        clock=utc_now,
     )
     dispatcher = CeleryDispatcher()
     hypervisors = HypervisorPool(datacenters=store.datacenters, share=settings.datacenter_share)

@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     api_threads: int = Field(default=8, ge=1, description="Requests that one API process serves at once.")
     api_processes: int = Field(default=1, ge=1, description="API processes.")
     flower_port: int = Field(default=5555, ge=1, le=65535, description="Port of Flower, on 127.0.0.1.")
-    largest_body_bytes: int = Field(default=256 * 1024, ge=1024, description="Larger request bodies answer 413.")
+    largest_body_bytes: int = Field(
+        default=256 * 1024, ge=1024, description="Larger request bodies answer 413."
+    )
     worker_threads: int = Field(default=24, ge=1, description="Steps that one worker process runs at once.")
     datacenter_share: int = Field(
         default=16, ge=1, description="Calls that one process may have under way at one datacenter."
@@ -59,7 +61,6 @@ class Settings(BaseSettings):
     event_retention_days: float = Field(default=90.0, gt=0, description="Older events move to the archive.")
     log_level: str = Field(default="INFO", description="Of the processes' own logs.")
 
-
     @field_validator("state_folder")
     @classmethod
     def _expand_user(cls, folder: Path) -> Path:
@@ -76,7 +77,9 @@ class Settings(BaseSettings):
         try:
             return path.read_text().strip()
         except OSError as error:
-            message = f"No encryption key: set VAI_SECRET_KEY, or let 'vai up' make {path} ({error.strerror})."
+            message = (
+                f"No encryption key: set VAI_SECRET_KEY, or let 'vai up' make {path} ({error.strerror})."
+            )
             raise ServiceUnavailable(message) from error
 
 

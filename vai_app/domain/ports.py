@@ -11,7 +11,14 @@ from vai_app.domain.events import Event
 from vai_app.domain.hypervisor import Hypervisor, TaskObservation
 from vai_app.domain.operations import Operation, OperationKind, OperationState, StepName
 from vai_app.domain.principals import ApiToken
-from vai_app.domain.virtual_machines import MachineObservation, MachineState, Mark, Power, Size, VirtualMachine
+from vai_app.domain.virtual_machines import (
+    MachineObservation,
+    MachineState,
+    Mark,
+    Power,
+    Size,
+    VirtualMachine,
+)
 
 T = TypeVar("T")
 PAGE_SIZE = 50
@@ -200,7 +207,9 @@ class MachineRepository(Protocol):
         """The machine is gone because VAI removed it; the name is free again."""
         ...
 
-    def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> "Changes":
+    def observe(
+        self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime
+    ) -> "Changes":
         """Bring all machines of a datacenter up to date with one complete listing that began at ``started_at``.
 
         Strangers' machines are inserted without tenant; ours that are not in the listing become MISSING (if
@@ -334,4 +343,3 @@ class Hypervisors(Protocol):
     def close(self) -> None:
         """Close every session."""
         ...
-

@@ -53,13 +53,12 @@ class HypervisorPool:
         with self._lock:
             replaced = self._sessions.get(datacenter_id)
             if replaced is not None and replaced[0] == revision:
-                kept, superfluous = replaced[1], fresh
+                fresh, replaced = replaced[1], (revision, fresh)  # another thread was quicker
             else:
                 self._sessions[datacenter_id] = (revision, fresh)
-                kept, superfluous = fresh, replaced[1] if replaced else None
-        if superfluous is not None:
-            superfluous.close()
-        return kept
+        if replaced is not None:
+            replaced[1].close()
+        return fresh
 
     def try_connection(self, connection: Connection) -> About:
         """Verify a connection that is not registered yet, and close it."""

@@ -91,12 +91,19 @@ class Controller:
         """
         chosen = self._datacenters.get(datacenter)
         if not chosen.enabled:
-            message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
+            message = (
+                f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
+            )
             raise Conflict(message)
         now = self._clock()
         arguments = {"spec": asdict(spec), "labels": dict(labels)}
         operation = self._new_operation(
-            context, OperationKind.CREATE_VM, new_id("vm", now), chosen.id, context.principal.tenant, arguments
+            context,
+            OperationKind.CREATE_VM,
+            new_id("vm", now),
+            chosen.id,
+            context.principal.tenant,
+            arguments,
         )
         stored = self._operations.insert(operation)
         if stored.id != operation.id:
@@ -131,7 +138,9 @@ class Controller:
         if machine.managed:
             message = f"Machine {machine.name} is managed by VAI already."
             raise Conflict(message)
-        return self._accept(context, OperationKind.ADOPT_VM, replace(machine, tenant=tenant), {"tenant": tenant})
+        return self._accept(
+            context, OperationKind.ADOPT_VM, replace(machine, tenant=tenant), {"tenant": tenant}
+        )
 
     def remove_orphan(self, machine: VirtualMachine, seen: MachineObservation) -> Operation:
         """Open the removal of what a creation left behind: it bears our mark, and the record says it must not be."""
@@ -176,7 +185,11 @@ class Controller:
         return machine
 
     def _accept(
-        self, context: RequestContext, kind: OperationKind, machine: VirtualMachine, arguments: Mapping[str, Any]
+        self,
+        context: RequestContext,
+        kind: OperationKind,
+        machine: VirtualMachine,
+        arguments: Mapping[str, Any],
     ) -> Operation:
         tenant = machine.tenant or context.principal.tenant
         operation = self._new_operation(context, kind, machine.id, machine.datacenter_id, tenant, arguments)
@@ -246,5 +259,3 @@ def machine_of(operation: Operation, spec: MachineSpec) -> VirtualMachine:
         created_at=operation.created_at,
         labels=dict(operation.arguments.get("labels", {})),
     )
-
-

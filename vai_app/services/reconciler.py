@@ -92,7 +92,9 @@ class Reconciler:
                 if machine_id not in busy and machine.state is not MachineState.DELETED:
                     self._tell(datacenter, kind, f"Machine {machine.name} {sentence}.", machine)
 
-    def _tell(self, datacenter: Datacenter, kind: str, message: str, machine: VirtualMachine | None = None) -> None:
+    def _tell(
+        self, datacenter: Datacenter, kind: str, message: str, machine: VirtualMachine | None = None
+    ) -> None:
         now = self._clock()
         self._events.append(
             Event(

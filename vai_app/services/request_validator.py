@@ -45,13 +45,20 @@ def check_against_inventory(datacenter: Datacenter, spec: MachineSpec) -> None:
     A datacenter that was never listed is given the benefit of the doubt: its driver will tell.
     """
     if not datacenter.enabled:
-        message = f"Datacenter {datacenter.name} is disabled. Choose another, or ask an operator to enable it."
+        message = (
+            f"Datacenter {datacenter.name} is disabled. Choose another, or ask an operator to enable it."
+        )
         raise Conflict(message)
     if datacenter.observed_at is None:
         return
     inventory = datacenter.inventory
     if spec.image is not None:
-        _find(spec.image, {name for image in inventory.images for name in (image.ref, image.name)}, "image", datacenter)
+        _find(
+            spec.image,
+            {name for image in inventory.images for name in (image.ref, image.name)},
+            "image",
+            datacenter,
+        )
     networks = {name for network in inventory.networks for name in (network.ref, network.name)}
     for wanted in spec.networks:
         _find(wanted, networks, "network", datacenter)

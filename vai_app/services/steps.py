@@ -72,9 +72,7 @@ class NativeStep(Step):
             return self.recover(operation, error)
         if task is None:
             return self.finish(operation, None)
-        return Wait(
-            seconds=LOOK_AGAIN_SECONDS, native_task=task, memo={ASKED_AT_ATTEMPT: operation.attempts}
-        )
+        return Wait(seconds=LOOK_AGAIN_SECONDS, native_task=task, memo={ASKED_AT_ATTEMPT: operation.attempts})
 
     def _look(self, operation: Operation, ref: str) -> Outcome:
         with self._hypervisors.use(datacenter_of(operation)) as hypervisor:

@@ -100,7 +100,9 @@ class Watcher:
     def _start(self, datacenter_id: str) -> _Watch:
         stop = Event()
         threads = tuple(
-            Thread(target=loop, args=(datacenter_id, stop), name=f"{loop.__name__}-{datacenter_id}", daemon=True)
+            Thread(
+                target=loop, args=(datacenter_id, stop), name=f"{loop.__name__}-{datacenter_id}", daemon=True
+            )
             for loop in (self._follow_tasks, self._follow_inventory)
         )
         for thread in threads:

@@ -9,13 +9,13 @@ from vai_app.celery_app import services
 from vai_app.tasks.steps import VaiTask
 
 
-@shared_task(base=VaiTask, name=dispatch.SWEEP)  # type: ignore[misc] # celery ships no types
+@shared_task(base=VaiTask, name=dispatch.SWEEP)
 def sweep(**_: object) -> None:
     """Publish again what has no live lease."""
     services().workflow.sweep()
 
 
-@shared_task(base=VaiTask, name=dispatch.ARCHIVE_EVENTS)  # type: ignore[misc] # celery ships no types
+@shared_task(base=VaiTask, name=dispatch.ARCHIVE_EVENTS)
 def archive_events(**_: object) -> None:
     """Move old events to the archive."""
     retention = timedelta(days=services().settings.event_retention_days)

@@ -11,14 +11,14 @@ from vai_app.domain.errors import ServiceUnavailable
 from vai_app.domain.operations import StepName
 
 
-class VaiTask(Task):  # type: ignore[misc] # celery ships no types
+class VaiTask(Task):
     """What all our tasks share. A part of VAI that is away is no traceback: the sweeper publishes again."""
 
     throws = (ServiceUnavailable,)
 
 
 def _doorway(step: StepName) -> Task:
-    @shared_task(base=VaiTask, name=step.value)  # type: ignore[misc] # celery ships no types
+    @shared_task(base=VaiTask, name=step.value)
     def run(operation_id: str, **_: object) -> None:
         owner = f"{socket.gethostname()}/{os.getpid()}/{get_ident()}"
         services().workflow.run_step(step, operation_id, owner)

@@ -1,0 +1,5 @@
+"""The store: everything that VAI remembers, in MongoDB, behind the repositories of ``domain/ports.py``."""
+
+from vai_app.store.store import Store, open_store
+
+__all__ = ["Store", "open_store"]

@@ -1,0 +1,187 @@
+"""The collections: their fields and indexes, declared once. Repositories read and write them by compare-and-set.
+
+Repositories work on the documents' collections and not on document objects: a change is one conditional update,
+and a page of a hundred machines costs no hundred objects.
+"""
+
+from typing import Any, ClassVar, cast
+
+from mongoengine import (
+    BooleanField,
+    DateTimeField,
+    DictField,
+    Document,
+    DynamicDocument,
+    IntField,
+    StringField,
+)
+from pymongo.collection import Collection
+
+
+class OperationDocument(DynamicDocument):
+    """One change of the world; the fields beyond these are those of ``domain.operations.Operation``."""
+
+    id = StringField(primary_key=True)
+    tenant = StringField(required=True)
+    kind = StringField(required=True)
+    state = StringField(required=True)
+    target_id = StringField(required=True)
+    datacenter_id = StringField(null=True)
+    step = StringField(required=True)  # plan[cursor], so that a claim can ask for it
+    open = BooleanField(required=True)
+    due_at = DateTimeField(required=True)
+    lease_until = DateTimeField(null=True)
+    version = IntField(required=True)
+    idempotency_key = StringField(null=True)
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "operations",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [
+            # One busy operation per machine.
+            {
+                "fields": ["target_id"],
+                "name": "one_open_operation_per_target",
+                "unique": True,
+                "partialFilterExpression": {"open": True},
+            },
+            {
+                "fields": ["tenant", "idempotency_key"],
+                "name": "one_operation_per_idempotency_key",
+                "unique": True,
+                "partialFilterExpression": {"idempotency_key": {"$type": "string"}},
+            },
+            {"fields": ["due_at"], "name": "due", "partialFilterExpression": {"open": True}},
+            {
+                "fields": ["datacenter_id", "native_task.state"],
+                "name": "pending_tasks",
+                "partialFilterExpression": {"open": True},
+            },
+            {"fields": ["tenant", "-id"]},
+            {"fields": ["target_id", "-id"]},
+        ],
+    }
+
+
+class MachineDocument(DynamicDocument):
+    """A machine; the fields beyond these are those of ``domain.virtual_machines.VirtualMachine``."""
+
+    id = StringField(primary_key=True)
+    tenant = StringField(null=True)
+    name = StringField(required=True)
+    name_lock = StringField()  # tenant/name while the name is taken
+    datacenter_id = StringField(required=True)
+    provider_ref = StringField(null=True)
+    state = StringField(required=True)
+    recorded_at = DateTimeField(required=True)  # of the last record_*: an older listing knows less
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "machines",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [
+            {
+                "fields": ["name_lock"],
+                "name": "one_name_per_tenant",
+                "unique": True,
+                "partialFilterExpression": {"name_lock": {"$type": "string"}},
+            },
+            {
+                "fields": ["datacenter_id", "provider_ref"],
+                "name": "one_record_per_provider_object",
+                "unique": True,
+                "partialFilterExpression": {"provider_ref": {"$type": "string"}},
+            },
+            {"fields": ["tenant", "id"]},
+            {"fields": ["datacenter_id", "id"]},
+            {"fields": ["name", "id"]},
+        ],
+    }
+
+
+class DatacenterDocument(DynamicDocument):
+    """A datacenter, its last observed inventory, and its credentials, encrypted."""
+
+    id = StringField(primary_key=True)
+    name = StringField(required=True, unique=True)
+    revision = IntField(required=True)
+    sealed_credentials = StringField(required=True)
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "datacenters",
+        "auto_create_index": False,
+        "index_cls": False,
+    }
+
+
+class EventDocument(DynamicDocument):
+    """An event of the activity log."""
+
+    id = StringField(primary_key=True)
+    at = DateTimeField(required=True)
+    tenant = StringField(null=True)
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "events",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [
+            {"fields": ["-at", "-id"]},
+            {"fields": ["tenant", "-at", "-id"]},
+            {"fields": ["operation_id", "-at"]},
+            {"fields": ["machine_id", "-at"]},
+        ],
+    }
+
+
+class ArchivedEventDocument(DynamicDocument):
+    """An event older than the retention, kept for analysis."""
+
+    id = StringField(primary_key=True)
+    at = DateTimeField(required=True)
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "events_archive",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [{"fields": ["-at", "-id"]}],
+    }
+
+
+class TokenDocument(Document):
+    """An embedded token, by the digest of its secret."""
+
+    id = StringField(primary_key=True)
+    digest = StringField(required=True, unique=True)
+    principal = DictField(required=True)
+    created_at = DateTimeField(required=True)
+    expires_at = DateTimeField(null=True)
+
+    meta: ClassVar[dict[str, Any]] = {"collection": "tokens", "auto_create_index": False, "index_cls": False}
+
+
+class LeaseDocument(Document):
+    """A lease by name."""
+
+    id = StringField(primary_key=True)
+    owner = StringField(required=True)
+    until = DateTimeField(required=True)
+
+    meta: ClassVar[dict[str, Any]] = {"collection": "leases", "auto_create_index": False, "index_cls": False}
+
+
+DOCUMENTS: tuple[type[Document], ...] = (
+    OperationDocument,
+    MachineDocument,
+    DatacenterDocument,
+    EventDocument,
+    ArchivedEventDocument,
+    TokenDocument,
+    LeaseDocument,
+)
+
+
+def collection_of(document: type[Document]) -> Collection[dict[str, Any]]:
+    """Return the collection behind a document class, for conditional updates."""
+    return cast("Collection[dict[str, Any]]", document._get_collection())  # noqa: SLF001 - its only accessor

@@ -1,0 +1,63 @@
+"""Events in MongoDB, and their archive."""
+
+from datetime import datetime
+from typing import Any
+
+from pymongo import ReplaceOne
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError
+
+from vai_app.domain.events import Event
+from vai_app.domain.ports import EventFilter, Page, PageRequest
+from vai_app.store.codec import Codec
+from vai_app.store.documents import ArchivedEventDocument, EventDocument, collection_of
+from vai_app.store.errors import translated
+from vai_app.store.paging import page_of
+
+_codec = Codec(Event)
+_ARCHIVE_BATCH = 1000
+
+
+@translated
+class MongoEvents:
+    """Implements the ``EventRepository`` port."""
+
+    @property
+    def _collection(self) -> Collection[dict[str, Any]]:
+        return collection_of(EventDocument)
+
+    @property
+    def _archive(self) -> Collection[dict[str, Any]]:
+        return collection_of(ArchivedEventDocument)
+
+    def append(self, event: Event) -> None:
+        """Store an event once."""
+        try:
+            self._collection.insert_one(_codec.to_document(event))
+        except DuplicateKeyError:
+            return
+
+    def page(self, wanted: EventFilter, page: PageRequest) -> Page[Event]:
+        """Newest first."""
+        equal = {
+            "tenant": wanted.tenant,
+            "kind": wanted.kind,
+            "operation_id": wanted.operation_id,
+            "machine_id": wanted.machine_id,
+            "datacenter_id": wanted.datacenter_id,
+        }
+        query: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
+        bounds = {"$gte": wanted.since, "$lt": wanted.until}
+        within = {bound: value for bound, value in bounds.items() if value is not None}
+        if within:
+            query["at"] = within
+        return page_of(self._collection, query, page, load=_codec.from_document, descending=True)
+
+    def archive(self, before: datetime) -> int:
+        """Copy, then delete: an interruption leaves an event in both places, and the next run ends it."""
+        moved = 0
+        while batch := list(self._collection.find({"at": {"$lt": before}}).limit(_ARCHIVE_BATCH)):
+            self._archive.bulk_write([ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in batch])
+            self._collection.delete_many({"_id": {"$in": [each["_id"] for each in batch]}})
+            moved += len(batch)
+        return moved

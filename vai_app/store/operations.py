@@ -1,0 +1,196 @@
+"""Operations in MongoDB: every change is one compare-and-set."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.collection import Collection as MongoCollection
+from pymongo.errors import DuplicateKeyError
+
+from vai_app.domain.errors import Conflict, IdempotencyKeyReused, MachineBusy, NotFound
+from vai_app.domain.hypervisor import TaskObservation, TaskState
+from vai_app.domain.operations import REPUBLISH_SECONDS, Operation, StepName, problem_of
+from vai_app.domain.ports import Clock, LeaseLost, OperationFilter, Page, PageRequest, PendingTask
+from vai_app.store.codec import Codec
+from vai_app.store.documents import OperationDocument, collection_of
+from vai_app.store.errors import translated
+from vai_app.store.paging import page_of
+
+_codec = Codec(Operation)
+# What a save never writes: the wish to cancel is the user's, the version is counted by the database.
+_NOT_SAVED = ("_id", "version", "cancel_requested")
+
+
+@translated
+class MongoOperations:
+    """Implements the ``OperationRepository`` port."""
+
+    def __init__(self, clock: Clock) -> None:
+        """``clock`` decides when leases end."""
+        self._clock = clock
+
+    @property
+    def _collection(self) -> MongoCollection[dict[str, Any]]:
+        return collection_of(OperationDocument)
+
+    def insert(self, operation: Operation) -> Operation:
+        """Store a new operation, or return the one stored before under the same idempotency key."""
+        try:
+            self._collection.insert_one(_document(operation))
+        except DuplicateKeyError:
+            return self._earlier(operation)
+        return operation
+
+    def get(self, operation_id: str, tenant: str | None) -> Operation:
+        """Return one operation of the tenant."""
+        query = {"_id": operation_id} | ({"tenant": tenant} if tenant is not None else {})
+        document = self._collection.find_one(query)
+        if document is None:
+            raise _not_found(operation_id)
+        return _codec.from_document(document)
+
+    def page(self, wanted: OperationFilter, page: PageRequest) -> Page[Operation]:
+        """Newest first."""
+        equal = {
+            "tenant": wanted.tenant,
+            "state": wanted.state,
+            "kind": wanted.kind,
+            "target_id": wanted.target_id,
+            "datacenter_id": wanted.datacenter_id,
+            "open": wanted.open,
+        }
+        query = {name: value for name, value in equal.items() if value is not None}
+        return page_of(self._collection, query, page, load=_codec.from_document, descending=True)
+
+    def open_on(self, target_ids: Collection[str]) -> Mapping[str, Operation]:
+        """Return the open operation of each target that has one."""
+        found = self._collection.find({"target_id": {"$in": list(target_ids)}, "open": True})
+        return {document["target_id"]: _codec.from_document(document) for document in found}
+
+    def claim(self, operation_id: str, step: StepName, owner: str, lease_seconds: float) -> Operation | None:
+        """Take the lease and count the attempt."""
+        now = self._clock()
+        until = now + timedelta(seconds=lease_seconds)
+        document = self._collection.find_one_and_update(
+            {"_id": operation_id, "open": True, "step": step.value, **_unleased(now)},
+            {
+                "$set": {"lease_owner": owner, "lease_until": until, "due_at": until},
+                "$inc": {"version": 1, "attempts": 1},
+            },
+            return_document=ReturnDocument.AFTER,
+        )
+        return _codec.from_document(document) if document else None
+
+    def save(self, operation: Operation) -> Operation:
+        """Store what the claim's holder made of it."""
+        document = _document(operation)
+        changes = {name: value for name, value in document.items() if name not in _NOT_SAVED}
+        written = self._collection.update_one(
+            {"_id": operation.id, "version": operation.version}, {"$set": changes, "$inc": {"version": 1}}
+        )
+        if written.matched_count == 0:
+            raise LeaseLost(operation.id)
+        return replace(operation, version=operation.version + 1)
+
+    def record_task(self, pending: PendingTask, seen: TaskObservation) -> bool:
+        """Write the end of an awaited native task, unless a worker is just looking at the operation."""
+        now = self._clock()
+        problem = problem_of(seen.error, pending.step) if seen.error else None
+        changes: dict[str, Any] = {
+            "native_task.state": seen.state.value,
+            "due_at": now + timedelta(seconds=REPUBLISH_SECONDS),
+        }
+        if seen.machine_ref is not None:
+            changes["native_task.machine_ref"] = seen.machine_ref
+        if problem is not None:
+            changes["native_task.problem"] = {
+                "problem": problem.problem,
+                "title": problem.title,
+                "detail": problem.detail,
+                "step": problem.step,
+            }
+        written = self._collection.update_one(
+            {
+                "_id": pending.operation_id,
+                "open": True,
+                "native_task.ref": pending.task_ref,
+                "native_task.state": TaskState.RUNNING.value,
+                **_unleased(now),
+            },
+            {"$set": changes, "$inc": {"version": 1}},
+        )
+        return written.matched_count == 1
+
+    def pending_tasks(self, datacenter_id: str) -> Sequence[PendingTask]:
+        """Return what the datacenter's watcher must look at."""
+        found = self._collection.find(
+            {"open": True, "datacenter_id": datacenter_id, "native_task.state": TaskState.RUNNING.value},
+            {"step": 1, "native_task.ref": 1},
+        )
+        return [
+            PendingTask(each["_id"], StepName(each["step"]), each["native_task"]["ref"]) for each in found
+        ]
+
+    def take_due(self, limit: int) -> Sequence[Operation]:
+        """Return what is due, each postponed as it is taken."""
+        taken: list[Operation] = []
+        while len(taken) < limit:
+            now = self._clock()
+            document = self._collection.find_one_and_update(
+                {"open": True, "due_at": {"$lte": now}},
+                {"$set": {"due_at": now + timedelta(seconds=REPUBLISH_SECONDS)}},
+                sort=[("due_at", 1)],
+            )
+            if document is None:
+                break
+            taken.append(_codec.from_document(document))
+        return taken
+
+    def request_cancel(self, operation_id: str, tenant: str | None) -> Operation:
+        """Set the wish to cancel; the next claim obeys it."""
+        operation = self.get(operation_id, tenant)
+        document = self._collection.find_one_and_update(
+            {"_id": operation.id, "open": True},
+            {"$set": {"cancel_requested": True, "due_at": self._clock()}},
+            return_document=ReturnDocument.AFTER,
+        )
+        if document is None:
+            message = f"Operation {operation_id} has ended: it {self.get(operation_id, tenant).state}."
+            raise Conflict(message)
+        return _codec.from_document(document)
+
+    def clear_residue(self, operation_id: str) -> None:
+        """Record that what a failed undo left is gone."""
+        self._collection.update_one({"_id": operation_id}, {"$set": {"residue": []}})
+
+    def _earlier(self, operation: Operation) -> Operation:
+        """Say why an insert met another document: its idempotency key, or the busy machine."""
+        if operation.idempotency_key is not None:
+            document = self._collection.find_one(
+                {"tenant": operation.tenant, "idempotency_key": operation.idempotency_key}
+            )
+            if document is not None:
+                earlier = _codec.from_document(document)
+                if earlier.payload_digest != operation.payload_digest:
+                    message = f"The idempotency key belongs to operation {earlier.id}, which asked for something else."
+                    raise IdempotencyKeyReused(message)
+                return earlier
+        message = f"Machine {operation.target_id} has an open operation. Wait for its end, or cancel it."
+        raise MachineBusy(message)
+
+
+def _document(operation: Operation) -> dict[str, Any]:
+    document = _codec.to_document(operation)
+    document["open"] = operation.state.open
+    document["step"] = operation.step.value
+    return document
+
+
+def _unleased(now: object) -> dict[str, Any]:
+    return {"$or": [{"lease_until": None}, {"lease_until": {"$lte": now}}]}
+
+
+def _not_found(operation_id: str) -> NotFound:
+    return NotFound(f"There is no operation {operation_id}.")
