@@ -34,16 +34,14 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
-        description="Fernet key that encrypts credentials at rest; empty reads or makes secret.key in the state folder.",
+        description="Fernet key that encrypts credentials at rest; empty reads secret.key in the state folder.",
     )
     api_host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(default=8080, ge=1, le=65535, description="Port that the API listens on.")
     api_threads: int = Field(default=8, ge=1, description="Requests that one API process serves at once.")
     api_processes: int = Field(default=1, ge=1, description="API processes.")
     flower_port: int = Field(default=5555, ge=1, le=65535, description="Port of Flower, on 127.0.0.1.")
-    largest_body_bytes: int = Field(
-        default=256 * 1024, ge=1024, description="Larger request bodies answer 413."
-    )
+    largest_body_bytes: int = Field(default=256 * 1024, ge=1024, description="Larger request bodies answer 413.")
     worker_threads: int = Field(default=24, ge=1, description="Steps that one worker process runs at once.")
     datacenter_share: int = Field(
         default=16, ge=1, description="Calls that one process may have under way at one datacenter."
@@ -55,9 +53,7 @@ class Settings(BaseSettings):
         default=1800.0, gt=0, description="After this long an operation is turned back."
     )
     sweep_seconds: float = Field(default=1.0, gt=0, description="How often lost nudges are published again.")
-    inventory_seconds: float = Field(
-        default=30.0, gt=0, description="How often every datacenter is listed completely."
-    )
+    inventory_seconds: float = Field(default=30.0, gt=0, description="How often every datacenter is listed completely.")
     event_retention_days: float = Field(default=90.0, gt=0, description="Older events move to the archive.")
     log_level: str = Field(default="INFO", description="Of the processes' own logs.")
 
@@ -77,13 +73,11 @@ class Settings(BaseSettings):
         try:
             return path.read_text().strip()
         except OSError as error:
-            message = (
-                f"No encryption key: set VAI_SECRET_KEY, or let 'vai up' make {path} ({error.strerror})."
-            )
+            message = f"No encryption key: set VAI_SECRET_KEY, or let 'vai up' make {path} ({error.strerror})."
             raise ServiceUnavailable(message) from error
 
 
-SECRET_KEY_FILE = "secret.key"
+SECRET_KEY_FILE = "secret.key"  # noqa: S105 - the name of a file
 RUN_FILE = "run.env"
 """In the state folder while ``vai up`` runs: the embedded servers' URLs, for other commands of the same user."""
 

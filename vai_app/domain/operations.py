@@ -199,9 +199,7 @@ def begin(operation: Operation, now: datetime) -> Operation:
     if operation.state is OperationState.PENDING:
         operation = operation.move_to(OperationState.RUNNING)
     if operation.state is OperationState.RUNNING and operation.cancel_requested:
-        return _turn_back(
-            operation, Cancelled("A user cancelled the operation."), OperationState.CANCELLED, now
-        )
+        return _turn_back(operation, Cancelled("A user cancelled the operation."), OperationState.CANCELLED, now)
     if now < operation.deadline:
         return operation
     late = DeadlineExceeded(_deadline_detail(operation))
@@ -291,9 +289,7 @@ def _after_failed_undo(operation: Operation, error: VaiError, now: datetime) -> 
     left = f"{operation.step}: {error.detail}"
     recorded = _record(operation, "undo-failed", now, error.detail)
     extended = replace(recorded, deadline=now + timedelta(seconds=UNDO_SECONDS))
-    return _step_back(
-        replace(extended, residue=(*operation.residue, left), ending=OperationState.FAILED), now
-    )
+    return _step_back(replace(extended, residue=(*operation.residue, left), ending=OperationState.FAILED), now)
 
 
 def _progress(operation: Operation, now: datetime) -> Operation:

@@ -160,7 +160,7 @@ class OperationRepository(Protocol):
         ...
 
 
-class LeaseLost(Exception):  # noqa: N818 - a signal between repository and workflow, not an error of a user
+class LeaseLost(Exception):
     """The operation's version moved on: another worker holds it now, this one must not write."""
 
 
@@ -207,9 +207,7 @@ class MachineRepository(Protocol):
         """The machine is gone because VAI removed it; the name is free again."""
         ...
 
-    def observe(
-        self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime
-    ) -> "Changes":
+    def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> "Changes":
         """Bring all machines of a datacenter up to date with one complete listing that began at ``started_at``.
 
         Strangers' machines are inserted without tenant; ours that are not in the listing become MISSING (if

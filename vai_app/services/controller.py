@@ -61,7 +61,7 @@ class RequestContext:
 class Controller:
     """The hub of use cases."""
 
-    def __init__(  # noqa: PLR0913 - collaborators are visible, by keyword
+    def __init__(
         self,
         *,
         operations: OperationRepository,
@@ -91,9 +91,7 @@ class Controller:
         """
         chosen = self._datacenters.get(datacenter)
         if not chosen.enabled:
-            message = (
-                f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
-            )
+            message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
             raise Conflict(message)
         now = self._clock()
         arguments = {"spec": asdict(spec), "labels": dict(labels)}
@@ -138,9 +136,7 @@ class Controller:
         if machine.managed:
             message = f"Machine {machine.name} is managed by VAI already."
             raise Conflict(message)
-        return self._accept(
-            context, OperationKind.ADOPT_VM, replace(machine, tenant=tenant), {"tenant": tenant}
-        )
+        return self._accept(context, OperationKind.ADOPT_VM, replace(machine, tenant=tenant), {"tenant": tenant})
 
     def remove_orphan(self, machine: VirtualMachine, seen: MachineObservation) -> Operation:
         """Open the removal of what a creation left behind: it bears our mark, and the record says it must not be."""
@@ -198,7 +194,7 @@ class Controller:
             self._nudge(stored)
         return stored
 
-    def _new_operation(  # noqa: PLR0913 - one value each, no smaller grouping means anything
+    def _new_operation(
         self,
         context: RequestContext,
         kind: OperationKind,

@@ -93,9 +93,7 @@ class CreateMachine(MachineStep):
         asked_once = operation.memo.get(ASKED_AT_ATTEMPT, operation.attempts) == 1
         if asked_once or looks >= _TWIN_LOOKS:
             return Fail(error)
-        return Wait(
-            seconds=_TWIN_PAUSE_SECONDS, memo={"twin_looks": looks + 1}, because=error, forget_task=True
-        )
+        return Wait(seconds=_TWIN_PAUSE_SECONDS, memo={"twin_looks": looks + 1}, because=error, forget_task=True)
 
     def _find(self, operation: Operation) -> MachineObservation | None:
         with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
@@ -135,9 +133,7 @@ class StopMachine(MachineStep):
         except NotFound:
             return None
         if seen.mark is None or seen.mark.machine_id != operation.target_id:
-            message = (
-                f"{seen.name} does not bear this machine's mark and is left alone. Adopt it to manage it."
-            )
+            message = f"{seen.name} does not bear this machine's mark and is left alone. Adopt it to manage it."
             raise Conflict(message)
         return hypervisor.request_power(ref, PowerAction.STOP) if seen.power is not Power.OFF else None
 

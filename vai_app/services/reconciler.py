@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Compares one datacenter with its records."""
 
-    def __init__(  # noqa: PLR0913 - collaborators are visible, by keyword
+    def __init__(
         self,
         *,
         hypervisors: Hypervisors,
@@ -92,9 +92,7 @@ class Reconciler:
                 if machine_id not in busy and machine.state is not MachineState.DELETED:
                     self._tell(datacenter, kind, f"Machine {machine.name} {sentence}.", machine)
 
-    def _tell(
-        self, datacenter: Datacenter, kind: str, message: str, machine: VirtualMachine | None = None
-    ) -> None:
+    def _tell(self, datacenter: Datacenter, kind: str, message: str, machine: VirtualMachine | None = None) -> None:
         now = self._clock()
         self._events.append(
             Event(

@@ -45,9 +45,7 @@ def check_against_inventory(datacenter: Datacenter, spec: MachineSpec) -> None:
     A datacenter that was never listed is given the benefit of the doubt: its driver will tell.
     """
     if not datacenter.enabled:
-        message = (
-            f"Datacenter {datacenter.name} is disabled. Choose another, or ask an operator to enable it."
-        )
+        message = f"Datacenter {datacenter.name} is disabled. Choose another, or ask an operator to enable it."
         raise Conflict(message)
     if datacenter.observed_at is None:
         return

@@ -41,7 +41,7 @@ class _Watch:
 class Watcher:
     """Watches every enabled datacenter whose lease it gets."""
 
-    def __init__(  # noqa: PLR0913 - collaborators are visible, by keyword
+    def __init__(
         self,
         *,
         owner: str,
@@ -100,9 +100,7 @@ class Watcher:
     def _start(self, datacenter_id: str) -> _Watch:
         stop = Event()
         threads = tuple(
-            Thread(
-                target=loop, args=(datacenter_id, stop), name=f"{loop.__name__}-{datacenter_id}", daemon=True
-            )
+            Thread(target=loop, args=(datacenter_id, stop), name=f"{loop.__name__}-{datacenter_id}", daemon=True)
             for loop in (self._follow_tasks, self._follow_inventory)
         )
         for thread in threads:

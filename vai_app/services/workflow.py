@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Workflow:
     """Runs steps."""
 
-    def __init__(  # noqa: PLR0913 - collaborators are visible, by keyword
+    def __init__(
         self,
         *,
         steps: Mapping[StepName, Step],

@@ -117,9 +117,7 @@ class MongoDatacenters:
             changes["about"] = _about.dump_python(about)
         if inventory is not None:
             changes |= {"inventory": _inventory.dump_python(inventory), "observed_at": self._clock()}
-        before = self._collection.find_one_and_update(
-            {"_id": datacenter_id}, {"$set": changes}, {"reachability": 1}
-        )
+        before = self._collection.find_one_and_update({"_id": datacenter_id}, {"$set": changes}, {"reachability": 1})
         return before is not None and before["reachability"] != Reachability.REACHABLE.value
 
     def record_unreachable(self, datacenter_id: str, problem: str) -> bool:
@@ -134,17 +132,13 @@ class MongoDatacenters:
     def _document(self, datacenter_id: str) -> dict[str, Any]:
         document = self._collection.find_one({"$or": [{"_id": datacenter_id}, {"name": datacenter_id}]})
         if document is None:
-            message = (
-                f"There is no datacenter {datacenter_id!r}. 'vai datacenter list' shows those there are."
-            )
+            message = f"There is no datacenter {datacenter_id!r}. 'vai datacenter list' shows those there are."
             raise NotFound(message)
         return document
 
     def _stale(self, datacenter_id: str) -> PreconditionFailed:
         current = self._document(datacenter_id)["revision"]
-        return PreconditionFailed(
-            f"The datacenter's revision is {current} now. Read it again and repeat the change."
-        )
+        return PreconditionFailed(f"The datacenter's revision is {current} now. Read it again and repeat the change.")
 
     def _forget(self) -> None:
         with self._lock:

@@ -50,9 +50,7 @@ def _translating(method: Callable[..., Any]) -> Callable[..., Any]:
             raise ServiceUnavailable(message) from error
         except OperationFailure as error:
             if error.code in (_AUTHENTICATION_FAILED, _UNAUTHORIZED):
-                message = (
-                    "The database refused the credentials. Check the user and password in VAI_MONGODB_URL."
-                )
+                message = "The database refused the credentials. Check the user and password in VAI_MONGODB_URL."
                 raise ServiceUnavailable(message) from error
             if error.code in _STEPPING_DOWN:
                 message = "The database is changing its primary. It will be asked again."

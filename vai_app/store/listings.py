@@ -117,9 +117,7 @@ def _compare(comparison: _Comparison, seen: MachineObservation) -> None:
         )
 
 
-def _differences(
-    comparison: _Comparison, recorded: Mapping[str, Any], seen: MachineObservation
-) -> dict[str, Any]:
+def _differences(comparison: _Comparison, recorded: Mapping[str, Any], seen: MachineObservation) -> dict[str, Any]:
     ours = recorded.get("mark") is not None
     drift = list(drift_of(_spec.validate_python(recorded["spec"]), seen)) if ours else []
     shown: dict[str, Any] = {
@@ -143,11 +141,7 @@ def _differences(
 
 
 def _appear(comparison: _Comparison, seen: MachineObservation) -> None:
-    note = (
-        "It bears the mark of a machine that this VAI does not know, and is left alone."
-        if seen.mark
-        else None
-    )
+    note = "It bears the mark of a machine that this VAI does not know, and is left alone." if seen.mark else None
     machine = VirtualMachine(
         id=new_id("vm", comparison.now),
         name=seen.name,

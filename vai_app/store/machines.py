@@ -126,17 +126,13 @@ class MongoMachines:
         """VAI removed the machine."""
         self._close(machine_id, {"state": MachineState.DELETED.value, "observed_power": Power.UNKNOWN.value})
 
-    def observe(
-        self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime
-    ) -> Changes:
+    def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> Changes:
         """Bring all machines of a datacenter up to date with one complete listing."""
         return record_listing(self._collection, datacenter_id, seen, started_at, self._clock())
 
     def _record(self, machine_id: str, changes: dict[str, Any]) -> None:
         now = self._clock()
-        self._collection.update_one(
-            {"_id": machine_id}, {"$set": {**changes, "recorded_at": now, "observed_at": now}}
-        )
+        self._collection.update_one({"_id": machine_id}, {"$set": {**changes, "recorded_at": now, "observed_at": now}})
 
     def _close(self, machine_id: str, changes: dict[str, Any]) -> None:
         now = self._clock()

@@ -129,9 +129,7 @@ class MongoOperations:
             {"open": True, "datacenter_id": datacenter_id, "native_task.state": TaskState.RUNNING.value},
             {"step": 1, "native_task.ref": 1},
         )
-        return [
-            PendingTask(each["_id"], StepName(each["step"]), each["native_task"]["ref"]) for each in found
-        ]
+        return [PendingTask(each["_id"], StepName(each["step"]), each["native_task"]["ref"]) for each in found]
 
     def take_due(self, limit: int) -> Sequence[Operation]:
         """Return what is due, each postponed as it is taken."""

@@ -80,9 +80,7 @@ def test_a_rejection_ends_as_rejected_after_its_undo() -> None:
 
 
 def test_an_undo_that_fails_leaves_a_residue_and_goes_on_back() -> None:
-    ended = run(
-        an_open_operation(), Done(), Fail(CapacityShort("no room")), Fail(Conflict("cannot remove it")), Done()
-    )
+    ended = run(an_open_operation(), Done(), Fail(CapacityShort("no room")), Fail(Conflict("cannot remove it")), Done())
     assert ended.state is OperationState.FAILED
     assert ended.residue == ("vai.place: cannot remove it",)
 

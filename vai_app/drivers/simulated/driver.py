@@ -1,0 +1,312 @@
+"""The simulated hypervisor behind the driver contract."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeVar
+
+from vai_app.domain.datacenters import About, Cluster, Connection, HostState, Image, Inventory, Network
+from vai_app.domain.errors import (
+    CapacityShort,
+    Conflict,
+    HostUnavailable,
+    NameTaken,
+    NotFound,
+    ProviderAuthenticationFailed,
+    ProviderTimeout,
+    error_from,
+)
+from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskObservation
+from vai_app.domain.virtual_machines import MachineObservation, Mark, Power, PowerAction, Size
+from vai_app.drivers.simulated.mapping import datastore_of, forgotten_task, host_of, machine_of, task_of
+from vai_app.drivers.simulated.options import parse_options, world_path
+from vai_app.drivers.simulated.world import World, begin_task, next_number, take_fault
+
+T = TypeVar("T")
+
+_SHORTEST_LOOK_SECONDS = 0.01
+_LONGEST_LOOK_SECONDS = 0.1
+
+
+def connect(connection: Connection) -> Hypervisor:
+    """Return the hypervisor; its world is opened by the first call. Raises InvalidRequest for wrong options."""
+    return SimulatedHypervisor(connection)
+
+
+class SimulatedHypervisor(Hypervisor):
+    """Machines that are rows."""
+
+    capabilities = frozenset(Capability)
+
+    def __init__(self, connection: Connection) -> None:
+        """Check the options; open nothing."""
+        self._connection = connection
+        self._options = parse_options(connection.options)
+        self._path = world_path(connection.endpoint)
+        self._lock = threading.Lock()
+        self._opened: World | None = None
+
+    def verify(self) -> About:
+        """Open the world with the credentials."""
+        self._begin("verify")
+        return About(product="VAI simulated hypervisor", version="1", account=self._options.username or "anyone")
+
+    def close(self) -> None:
+        """Close this thread's connection to the world."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def request_create(self, request: CreateRequest) -> NativeTask:
+        """Add the machine, invisible until its task ends; its name and room are taken at once."""
+        spec, mark = request.spec, request.mark
+
+        def create(connection: sqlite3.Connection) -> NativeTask:
+            if _one(connection, "SELECT 1 FROM machines WHERE name = ?", spec.name):
+                message = f"A machine named {spec.name!r} exists in this datacenter. Choose another name."
+                raise NameTaken(message)
+            if spec.image is not None:
+                _named(connection, "images", spec.image, "image")
+            networks = [_named(connection, "networks", name, "network") for name in spec.networks]
+            host = self._host_with_room(connection, request.location.host, spec.size)
+            datastore = _datastore_with_room(connection, request.location.datastore, spec.size.disk_gib)
+            number = next_number(connection, "machine")
+            ref = f"m-{number}"
+            address = f"192.0.2.{number % 254 + 1}"
+            connection.execute(
+                "INSERT INTO machines VALUES (?, ?, 'off', 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    ref,
+                    spec.name,
+                    spec.size.cpus,
+                    spec.size.memory_mib,
+                    spec.size.disk_gib,
+                    host,
+                    datastore,
+                    json.dumps(networks),
+                    address,
+                    mark.machine_id,
+                    mark.token,
+                ),
+            )
+            return NativeTask(self._task(connection, "create", ref, born=1), machine_ref=ref)
+
+        return self._change("request_create", create)
+
+    def find_by_token(self, token: str) -> MachineObservation | None:
+        """Look the token up in its index."""
+        world = self._begin("find_by_token")
+        rows = world.read("SELECT * FROM machines WHERE token = ? AND born = 1", token)
+        return machine_of(rows[0]) if rows else None
+
+    def request_delete(self, ref: str) -> NativeTask | None:
+        """Remove the row when the task ends."""
+
+        def delete(connection: sqlite3.Connection) -> NativeTask | None:
+            row = _one(connection, "SELECT power FROM machines WHERE ref = ? AND born = 1", ref)
+            if row is None:
+                return None
+            if row["power"] == Power.ON:
+                message = "The machine is powered on. Stop it before it is deleted."
+                raise Conflict(message)
+            return NativeTask(self._task(connection, "delete", ref), machine_ref=ref)
+
+        return self._change("request_delete", delete)
+
+    def request_power(self, ref: str, action: PowerAction) -> NativeTask | None:
+        """Set the power when the task ends."""
+
+        def power(connection: sqlite3.Connection) -> NativeTask | None:
+            row = _existing(connection, ref)
+            needs_running = action in (PowerAction.REBOOT, PowerAction.RESET, PowerAction.SUSPEND)
+            if row["power"] == action.target and action not in (PowerAction.REBOOT, PowerAction.RESET):
+                return None
+            if needs_running and row["power"] != Power.ON:
+                message = f"The machine is {row['power']}; only one that runs can be asked to {action}."
+                raise Conflict(message)
+            if action.target is Power.ON:
+                _host_is_up(connection, row["host"])
+            return NativeTask(self._task(connection, "power", ref, power=action.target.value), machine_ref=ref)
+
+        return self._change("request_power", power)
+
+    def request_resize(self, ref: str, size: Size) -> NativeTask | None:
+        """Change the row when the task ends."""
+
+        def resize(connection: sqlite3.Connection) -> NativeTask | None:
+            row = _existing(connection, ref)
+            disk_gib = size.disk_gib or row["disk_gib"]
+            if (row["cpus"], row["memory_mib"], row["disk_gib"]) == (size.cpus, size.memory_mib, disk_gib):
+                return None
+            if disk_gib < row["disk_gib"]:
+                message = f"The disk has {row['disk_gib']} GiB and cannot shrink to {disk_gib}."
+                raise Conflict(message)
+            growth = Size(size.cpus, max(size.memory_mib - row["memory_mib"], 0))
+            self._host_with_room(connection, row["host"], growth)
+            task = self._task(connection, "resize", ref, cpus=size.cpus, memory_mib=size.memory_mib, disk_gib=disk_gib)
+            return NativeTask(task, machine_ref=ref)
+
+        return self._change("request_resize", resize)
+
+    def request_mark(self, ref: str, mark: Mark) -> NativeTask | None:
+        """Write the mark when the task ends."""
+
+        def write_mark(connection: sqlite3.Connection) -> NativeTask | None:
+            row = _existing(connection, ref)
+            if (row["machine_id"], row["token"]) == (mark.machine_id, mark.token):
+                return None
+            task = self._task(connection, "mark", ref, machine_id=mark.machine_id, token=mark.token)
+            return NativeTask(task, machine_ref=ref)
+
+        return self._change("request_mark", write_mark)
+
+    def observe_machine(self, ref: str) -> MachineObservation:
+        """Return the row."""
+        rows = self._begin("observe_machine").read("SELECT * FROM machines WHERE ref = ? AND born = 1", ref)
+        if not rows:
+            raise _no_machine(ref)
+        return machine_of(rows[0])
+
+    def list_machines(self) -> Iterator[MachineObservation]:
+        """Return every row, in one query."""
+        world = self._begin("list_machines")
+        return iter([machine_of(row) for row in world.read("SELECT * FROM machines WHERE born = 1")])
+
+    def wait_tasks(self, refs: Collection[str], timeout_seconds: float) -> list[TaskObservation]:
+        """Look again as soon as the next task is due."""
+        world = self._begin("wait_tasks")
+        deadline = time.monotonic() + timeout_seconds
+        wanted = list(refs)
+        marks = ",".join("?" * len(wanted))
+        while True:
+            rows = world.read(f"SELECT * FROM tasks WHERE ref IN ({marks})", *wanted)  # noqa: S608 - only marks
+            ended = [task_of(row) for row in rows if row["state"] != "running"]
+            known = {row["ref"] for row in rows}
+            ended += [forgotten_task(ref) for ref in wanted if ref not in known]
+            remaining = deadline - time.monotonic()
+            if ended or remaining <= 0:
+                return ended
+            due_in = min((row["finishes_at"] for row in rows), default=0.0) - time.time()
+            pause = min(max(due_in, _SHORTEST_LOOK_SECONDS), _LONGEST_LOOK_SECONDS, remaining)
+            threading.Event().wait(pause)
+
+    def observe_inventory(self) -> Inventory:
+        """Return hosts with what their machines were given, and all else by name."""
+        world = self._begin("observe_inventory")
+        hosts = world.read(
+            "SELECT h.*, coalesce(sum(m.cpus), 0) AS used_cpus, coalesce(sum(m.memory_mib), 0) AS used_memory_mib "
+            "FROM hosts h LEFT JOIN machines m ON m.host = h.ref GROUP BY h.ref ORDER BY h.ref"
+        )
+        datastores = world.read(
+            "SELECT d.*, coalesce(sum(m.disk_gib), 0) AS used_gib "
+            "FROM datastores d LEFT JOIN machines m ON m.datastore = d.ref GROUP BY d.ref ORDER BY d.ref"
+        )
+        stores = tuple(row["ref"] for row in datastores)
+        return Inventory(
+            clusters=tuple(Cluster(ref, ref) for ref in sorted({row["cluster"] for row in hosts})),
+            hosts=tuple(host_of(row, stores) for row in hosts),
+            datastores=tuple(datastore_of(row) for row in datastores),
+            networks=tuple(Network(row["ref"], row["name"]) for row in world.read("SELECT * FROM networks")),
+            images=tuple(Image(row["ref"], row["name"]) for row in world.read("SELECT * FROM images")),
+        )
+
+    def _begin(self, method: str) -> World:
+        """Open the world, check the credentials and suffer what was injected for the method."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = World(self._path, self._options)
+            world = self._opened
+        self._check_credentials()
+        if not world.read("SELECT 1 FROM faults LIMIT 1"):
+            return world
+        with world.change() as connection:
+            fault = take_fault(connection, method, as_task=False)
+        if fault is not None:
+            limit = self._connection.call_timeout_seconds
+            threading.Event().wait(min(fault["latency_seconds"], limit))
+            if fault["latency_seconds"] >= limit:
+                message = f"The simulated datacenter did not answer within {limit:g} s."
+                raise ProviderTimeout(message)
+            if fault["problem"] is not None:
+                raise error_from(fault["problem"], fault["detail"])
+        return world
+
+    def _change(self, method: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        world = self._begin(method)
+        world.settle()
+        with world.change() as connection:
+            return work(connection)
+
+    def _task(self, connection: sqlite3.Connection, effect: str, ref: str, **arguments: object) -> str:
+        return begin_task(connection, effect, ref, self._options.task_delay_seconds, **arguments)
+
+    def _check_credentials(self) -> None:
+        given = (self._connection.credentials.get("username"), self._connection.credentials.get("password"))
+        if self._options.username is not None and given != (self._options.username, self._options.password):
+            message = "The simulated datacenter refused the user name or password. Register the right ones."
+            raise ProviderAuthenticationFailed(message)
+
+    def _host_with_room(self, connection: sqlite3.Connection, wanted: str | None, size: Size) -> str:
+        rows = connection.execute(
+            "SELECT h.*, h.memory_mib - coalesce((SELECT sum(memory_mib) FROM machines WHERE host = h.ref), 0) "
+            "AS free_mib FROM hosts h WHERE ? IS NULL OR h.ref = ? OR h.name = ? ORDER BY free_mib DESC",
+            (wanted, wanted, wanted),
+        ).fetchall()
+        if not rows:
+            message = f"There is no host {wanted!r} in this datacenter."
+            raise NotFound(message)
+        up = [row for row in rows if row["state"] == HostState.UP]
+        if not up:
+            message = f"The host is {rows[0]['state']}. Choose another, or bring it up."
+            raise HostUnavailable(message)
+        if up[0]["free_mib"] < size.memory_mib:
+            message = f"{size.memory_mib} MiB asked, {max(up[0]['free_mib'], 0)} MiB free on {up[0]['name']}."
+            raise CapacityShort(message)
+        return str(up[0]["ref"])
+
+
+def _one(connection: sqlite3.Connection, query: str, *values: object) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = connection.execute(query, values).fetchone()
+    return row
+
+
+def _existing(connection: sqlite3.Connection, ref: str) -> sqlite3.Row:
+    row = _one(connection, "SELECT * FROM machines WHERE ref = ? AND born = 1", ref)
+    if row is None:
+        raise _no_machine(ref)
+    return row
+
+
+def _no_machine(ref: str) -> NotFound:
+    return NotFound(f"There is no machine {ref} in this datacenter.")
+
+
+def _named(connection: sqlite3.Connection, table: str, wanted: str, what: str) -> str:
+    row = _one(connection, f"SELECT name FROM {table} WHERE name = ? OR ref = ?", wanted, wanted)  # noqa: S608 - ours
+    if row is None:
+        message = f"There is no {what} {wanted!r} in this datacenter."
+        raise NotFound(message)
+    return str(row["name"])
+
+
+def _datastore_with_room(connection: sqlite3.Connection, wanted: str | None, disk_gib: int) -> str:
+    rows = connection.execute(
+        "SELECT d.ref, d.capacity_gib - coalesce((SELECT sum(disk_gib) FROM machines WHERE datastore = d.ref), 0) "
+        "AS free_gib FROM datastores d WHERE ? IS NULL OR d.ref = ? OR d.name = ? ORDER BY free_gib DESC",
+        (wanted, wanted, wanted),
+    ).fetchall()
+    if not rows:
+        message = f"There is no datastore {wanted!r} in this datacenter."
+        raise NotFound(message)
+    if rows[0]["free_gib"] < disk_gib:
+        message = f"{disk_gib} GiB asked, {rows[0]['free_gib']} GiB free."
+        raise CapacityShort(message)
+    return str(rows[0]["ref"])
+
+
+def _host_is_up(connection: sqlite3.Connection, ref: str) -> None:
+    row = _one(connection, "SELECT name, state FROM hosts WHERE ref = ?", ref)
+    if row is None or row["state"] != HostState.UP:
+        message = f"The machine's host is {row['state'] if row else 'gone'}. Bring it up, or move the machine."
+        raise HostUnavailable(message)
