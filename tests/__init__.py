@@ -1,0 +1,1 @@
+"""Tests of VAI, and what they stand on."""

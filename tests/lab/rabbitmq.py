@@ -1,0 +1,69 @@
+"""RabbitMQ: Debian's server, run from a folder of its own."""
+
+import getpass
+from pathlib import Path
+
+import amqp
+
+from tests.lab.process import ServerProcess, free_port
+
+_SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+
+
+class RabbitMQ:
+    """``url`` is ready for VAI_BROKER_URL."""
+
+    def __init__(self, folder: Path) -> None:
+        """Data and log live in ``folder``; the node and its port mapper are this one's own."""
+        self.port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        data = folder / "rabbitmq"
+        data.mkdir(parents=True, exist_ok=True)
+        (data / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nvm_memory_high_watermark.absolute = 512MB\n"
+        )
+        (data / "plugins").write_text("[].\n")
+        if getpass.getuser() == "root":
+            command = ["env", f"HOME={data}", _SERVER]
+        else:
+            command = [_SERVER]
+        self._process = ServerProcess(
+            "rabbitmq",
+            command,
+            folder,
+            {
+                "HOME": str(data),
+                "RABBITMQ_NODENAME": f"vai{self.port}@localhost",
+                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+                "RABBITMQ_NODE_PORT": str(self.port),
+                "RABBITMQ_DIST_PORT": str(free_port()),
+                "RABBITMQ_MNESIA_BASE": str(data / "mnesia"),
+                "RABBITMQ_LOG_BASE": str(data / "log"),
+                "RABBITMQ_CONFIG_FILE": str(data / "rabbitmq"),
+                "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "plugins"),
+                "RABBITMQ_PID_FILE": str(data / "pid"),
+                "ERL_EPMD_PORT": str(free_port()),
+                "ERL_EPMD_ADDRESS": "127.0.0.1",
+            },
+        )
+
+    def start(self) -> None:
+        """Start and wait until a client is let in."""
+        self._process.start(self._lets_in, seconds=120)
+
+    def stop(self) -> None:
+        """Shut down cleanly."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """Crash, port mapper and all."""
+        self._process.kill()
+
+    def _lets_in(self) -> bool:
+        connection = amqp.Connection(f"127.0.0.1:{self.port}", connect_timeout=2)
+        try:
+            connection.connect()
+        except (OSError, amqp.AMQPError):
+            return False
+        connection.close()
+        return True

@@ -1,0 +1,38 @@
+"""Valkey: the embedded server of the wheel."""
+
+from pathlib import Path
+
+import redis
+
+from tests.lab.process import ServerProcess, free_port
+from vai_app.cli.embedded import valkey_command
+
+
+class Valkey:
+    """``url`` is ready for VAI_REDIS_URL and VAI_BROKER_URL."""
+
+    def __init__(self, folder: Path) -> None:
+        """Data and log live in ``folder``."""
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        data = folder / "valkey"
+        data.mkdir(parents=True, exist_ok=True)
+        self._process = ServerProcess("valkey", valkey_command(data, self.port), folder)
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        self._process.start(self._answers)
+
+    def stop(self) -> None:
+        """Shut down cleanly."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """Crash."""
+        self._process.kill()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(redis.Redis(port=self.port, socket_timeout=1).ping())
+        except redis.RedisError:
+            return False

@@ -1,0 +1,1 @@
+"""The ``vai`` command: runs an installation, and talks to one."""
