@@ -1,6 +1,5 @@
 """RabbitMQ: Debian's server, run from a folder of its own."""
 
-import getpass
 from pathlib import Path
 
 import amqp
@@ -23,13 +22,9 @@ class RabbitMQ:
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\nvm_memory_high_watermark.absolute = 512MB\n"
         )
         (data / "plugins").write_text("[].\n")
-        if getpass.getuser() == "root":
-            command = ["env", f"HOME={data}", _SERVER]
-        else:
-            command = [_SERVER]
         self._process = ServerProcess(
             "rabbitmq",
-            command,
+            [_SERVER],
             folder,
             {
                 "HOME": str(data),

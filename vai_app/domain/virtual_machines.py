@@ -134,8 +134,8 @@ class VirtualMachine:
 
     @property
     def managed(self) -> bool:
-        """Whether VAI made or adopted the machine; only such a machine is ever changed or deleted."""
-        return self.mark is not None
+        """Whether VAI makes, made or adopted the machine; only such a machine is ever changed or deleted."""
+        return self.tenant is not None
 
 
 def drift_of(spec: MachineSpec, seen: MachineObservation) -> tuple[str, ...]:

@@ -72,7 +72,8 @@ class MongoMachines:
         if wanted.name_prefix is not None and wanted.name is None:
             query["name"] = {"$gte": wanted.name_prefix, "$lt": wanted.name_prefix + "\U0010ffff"}
         if wanted.managed is not None:
-            query["mark"] = {"$ne": None} if wanted.managed else None
+            owned: dict[str, Any] = {"$ne": None} if wanted.managed else {"$eq": None}
+            query["tenant"] = wanted.tenant if wanted.tenant is not None and wanted.managed else owned
         if not wanted.include_deleted and wanted.state is None:
             query["state"] = {"$ne": MachineState.DELETED.value}
         return page_of(self._collection, query, page, load=_codec.from_document, descending=False)

@@ -1,0 +1,85 @@
+"""Builds the Flask application."""
+
+from typing import Any
+
+from flask import Flask, Response, request
+from flask_restx import Api
+from werkzeug.exceptions import HTTPException, NotAcceptable
+
+import vai_app
+from vai_app.api import datacenters, operations, system, virtual_machines
+from vai_app.api.auth import CORRELATION_HEADER, correlation_id
+from vai_app.api.conventions import API
+from vai_app.api.errors import problem_response
+from vai_app.api.metrics import count_requests
+from vai_app.bootstrap import Services
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class VaiApi(Api):
+    """Flask-RESTX for routing and documentation; errors are ours."""
+
+    def handle_error(self, e: Exception) -> Response:
+        """Return any error as a problem."""
+        return problem_response(e)
+
+
+def create_app(services: Services) -> Flask:
+    """Return the application over the given services."""
+    app = Flask(__name__)
+    app.extensions["vai"] = services
+    app.config.update(
+        MAX_CONTENT_LENGTH=services.settings.largest_body_bytes,
+        RESTX_INCLUDE_ALL_MODELS=True,
+        RESTX_MASK_SWAGGER=False,
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    app.register_error_handler(HTTPException, problem_response)
+    app.register_error_handler(Exception, problem_response)
+    count_requests(app)
+    app.before_request(_accepts_json)
+    app.after_request(_add_headers)
+    api = VaiApi(
+        app,
+        version=vai_app.__version__,
+        title="VAI, the Virtual Abstraction Interface",
+        description="One API over datacenters that run different hypervisors.",
+        doc="/",
+        catch_all_404s=True,
+        authorizations={"token": {"type": "apiKey", "in": "header", "name": "Authorization"}},
+        security="token",
+        license="Apache-2.0",
+        default_mediatype="application/json",
+    )
+    for namespace, path in (
+        (virtual_machines.namespace, f"{API}/virtual-machines"),
+        (operations.namespace, f"{API}/operations"),
+        (datacenters.namespace, f"{API}/datacenters"),
+        (datacenters.hosts, f"{API}/hosts"),
+        (datacenters.images, f"{API}/images"),
+        (operations.events, f"{API}/events"),
+        (system.namespace, "/"),
+    ):
+        api.add_namespace(namespace, path=path)
+    return app
+
+
+def _accepts_json() -> None:
+    """Raise NotAcceptable early, before anything is changed."""
+    if request.path.startswith(API) and request.accept_mimetypes:
+        offered: Any = ["application/json", "application/problem+json"]
+        if request.accept_mimetypes.best_match(offered) is None:
+            raise NotAcceptable
+
+
+def _add_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers[CORRELATION_HEADER] = correlation_id()
+    return response

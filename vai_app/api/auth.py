@@ -1,0 +1,64 @@
+"""Who is asking: the bearer token, confirmed by the access service before anything else, and the correlation id."""
+
+import re
+import secrets
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import current_app, g, request
+from flask_restx import Resource
+
+from vai_app.bootstrap import Services
+from vai_app.domain.errors import Forbidden
+from vai_app.services.controller import RequestContext
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CORRELATION_HEADER = "X-Request-ID"
+
+
+def services() -> Services:
+    """Return the services of this application."""
+    return cast("Services", current_app.extensions["vai"])
+
+
+def correlation_id() -> str:
+    """Return the client's id for this request if it is one, else one of ours; the same for the whole request."""
+    if "correlation_id" not in g:
+        given = request.headers.get(CORRELATION_HEADER, "")
+        g.correlation_id = given if _CORRELATION_ID.fullmatch(given) else secrets.token_hex(16)
+    return cast("str", g.correlation_id)
+
+
+def confirmed(method: F) -> F:
+    """Confirm the token. Raises Unauthenticated."""
+
+    @wraps(method)
+    def call(*arguments: Any, **named: Any) -> Any:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        principal = services().access.confirm(token.strip() if scheme.lower() == "bearer" else None)
+        g.context = RequestContext(principal, correlation_id())
+        return method(*arguments, **named)
+
+    return cast("F", call)
+
+
+class Confirmed(Resource):
+    """A resource that nobody reaches without a token."""
+
+    method_decorators = [confirmed]  # noqa: RUF012 - flask-restx's own way
+
+
+def context() -> RequestContext:
+    """Return who asks."""
+    return cast("RequestContext", g.context)
+
+
+def require_admin(to_do: str) -> RequestContext:
+    """Return who asks, an administrator. Raises Forbidden."""
+    asking = context()
+    if not asking.principal.is_admin:
+        raise Forbidden(f"Only an administrator may {to_do}.")
+    return asking

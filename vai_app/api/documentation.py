@@ -1,0 +1,135 @@
+"""The published specification: Swagger 2.0 models from the request models and the views.
+
+Swagger 2.0 knows neither ``null`` nor numeric exclusive bounds; here they become ``x-nullable`` and booleans.
+"""
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from flask_restx import Namespace
+from pydantic import BaseModel, TypeAdapter
+
+from vai_app.api.views import ProblemDetails
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PROBLEM_TYPE = "application/problem+json"
+_ALWAYS = (401, 406, 503)
+
+
+def documented(
+    namespace: Namespace,
+    status: int,
+    view: type,
+    *,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    problems: Iterable[int] = (),
+    headers: Iterable[str] = (),
+    public: bool = False,
+) -> Callable[[F], F]:
+    """Describe a method: what it takes, what it answers, and every problem it may answer instead."""
+
+    def decorate(method: F) -> F:
+        codes = {*problems}
+        if not public:
+            codes |= {*_ALWAYS}
+        if body is not None:
+            codes |= {400, 413, 415, 422}
+        if query is not None:
+            codes |= {422}
+        described: Any = method
+        described = namespace.response(status, HTTPStatus(status).phrase, _model(namespace, view))(described)
+        for code in sorted(codes):
+            described = namespace.response(code, HTTPStatus(code).phrase, _model(namespace, ProblemDetails))(described)
+        if body is not None:
+            described = namespace.doc(body=_model(namespace, body))(described)
+        parameters = _query_parameters(query) if query else {}
+        parameters |= {name: _HEADERS[name] for name in headers}
+        described = namespace.doc(params=parameters, produces=["application/json", PROBLEM_TYPE])(described)
+        if public:
+            described = namespace.doc(security=[])(described)
+        return described  # type: ignore[no-any-return] # the same function, annotated
+
+    return decorate
+
+
+_HEADERS = {
+    "Idempotency-Key": {
+        "in": "header",
+        "type": "string",
+        "pattern": "^[!-~]{1,128}$",
+        "description": "The same key and request returns the same operation; the key with another request is 422.",
+    },
+    "If-Match": {
+        "in": "header",
+        "type": "string",
+        "required": True,
+        "description": "The ETag that the change is based on.",
+    },
+}
+
+
+def _model(namespace: Namespace, kind: type) -> Any:
+    schema = TypeAdapter(kind).json_schema(ref_template="#/definitions/{model}", mode=_mode(kind))
+    for name, definition in schema.pop("$defs", {}).items():
+        namespace.schema_model(name, _swagger(definition))
+    return namespace.schema_model(kind.__name__, _swagger(schema))
+
+
+def _mode(kind: type) -> Any:
+    return "validation" if issubclass(kind, BaseModel) else "serialization"
+
+
+def _query_parameters(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/definitions/{model}")
+    definitions = schema.get("$defs", {})
+    parameters = {}
+    for name, found in schema["properties"].items():
+        swagger = _swagger(_resolved(found, definitions))
+        allowed = ("type", "enum", "format", "minimum", "maximum", "minLength", "maxLength", "pattern", "default")
+        kept = {key: value for key, value in swagger.items() if key in allowed and value is not None}
+        parameters[name] = {"in": "query", "description": found.get("description", ""), **kept}
+    return parameters
+
+
+def _resolved(schema: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            return {
+                **definitions[schema["$ref"].rpartition("/")[2]],
+                **{k: v for k, v in schema.items() if k != "$ref"},
+            }
+        return {key: _resolved(value, definitions) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_resolved(each, definitions) for each in schema]
+    return schema
+
+
+def _swagger(schema: Any) -> Any:
+    """Return a JSON schema in the dialect of Swagger 2.0."""
+    if isinstance(schema, list):
+        return [_swagger(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: value for key, value in schema.items() if key not in ("title", "propertyNames", "patternProperties")}
+    choices = schema.pop("anyOf", None)
+    if choices is not None:
+        chosen = [choice for choice in choices if choice != {"type": "null"}]
+        if schema.get("default", ...) is None:
+            del schema["default"]
+        if "$ref" in chosen[0]:
+            return {"allOf": [_swagger(chosen[0])], "x-nullable": True, **_swagger(schema)}
+        return {**_swagger(chosen[0]), **_swagger(schema), "x-nullable": True}
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if not isinstance(schema.get(exclusive), bool) and exclusive in schema:
+            schema |= {bound: schema[exclusive], exclusive: True}
+    if "$ref" in schema:
+        return {"$ref": schema["$ref"]}
+    return {
+        key: {name: _swagger(each) for name, each in value.items()} if key == "properties" else _swagger(value)
+        for key, value in schema.items()
+    }

@@ -1,0 +1,252 @@
+"""What may be asked: one model a body or query, with its limits. They validate, and they are the documentation."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from flask import request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from vai_app.domain.errors import InvalidRequest
+from vai_app.domain.operations import OperationKind, OperationState
+from vai_app.domain.ports import LARGEST_PAGE, PAGE_SIZE
+from vai_app.domain.virtual_machines import Location, MachineSpec, MachineState, Power, PowerAction, Size
+
+M = TypeVar("M", bound=BaseModel)
+
+MachineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+DatacenterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62})$")]
+ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,62})$")]
+LabelValue = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Cpus = Annotated[int, Field(ge=1, le=1024, description="Virtual CPUs.")]
+MemoryMib = Annotated[int, Field(ge=64, le=16_777_216, description="Memory in MiB.")]
+DiskGib = Annotated[int, Field(ge=0, le=65_536, description="Disk in GiB; 0 takes the image's disks as they are.")]
+
+
+class Body(BaseModel):
+    """A JSON object without unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class LocationBody(Body):
+    """Where in the datacenter, by name or reference; what is left out is chosen."""
+
+    cluster: ObjectName | None = None
+    host: ObjectName | None = None
+    datastore: ObjectName | None = None
+
+
+class MachineBody(Body):
+    """A machine to create."""
+
+    name: MachineName = Field(description="A DNS label, unique in the tenant.")
+    datacenter: Identifier = Field(description="Name or id of the datacenter.")
+    cpus: Cpus
+    memory_mib: MemoryMib
+    disk_gib: DiskGib = 0
+    image: ObjectName | None = Field(default=None, description="Template or image; none builds from scratch.")
+    networks: list[ObjectName] = Field(default=[], max_length=10)
+    location: LocationBody = LocationBody()
+    power_on: bool = True
+    labels: dict[LabelName, LabelValue] = Field(default={}, max_length=64)
+
+    def spec(self) -> MachineSpec:
+        """Return what is asked for."""
+        return MachineSpec(
+            name=self.name,
+            size=Size(self.cpus, self.memory_mib, self.disk_gib),
+            image=self.image,
+            networks=tuple(self.networks),
+            location=Location(**self.location.model_dump()),
+            power_on=self.power_on,
+        )
+
+
+class PowerBody(Body):
+    """A power action."""
+
+    action: Literal[*(action.value for action in PowerAction)]  # type: ignore[valid-type]
+
+    def power_action(self) -> PowerAction:
+        """Return the action."""
+        return PowerAction(self.action)
+
+
+class ResizeBody(Body):
+    """Another size. ``disk_gib`` 0 leaves the disk; it may grow and never shrinks."""
+
+    cpus: Cpus
+    memory_mib: MemoryMib
+    disk_gib: DiskGib = 0
+
+    def size(self) -> Size:
+        """Return the size."""
+        return Size(self.cpus, self.memory_mib, self.disk_gib)
+
+
+class AdoptBody(Body):
+    """Who gets a machine that VAI found."""
+
+    tenant: Identifier | None = Field(default=None, description="The new owner; none is the caller's tenant.")
+
+
+Kind = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,32}$")]
+Endpoint = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[a-z][a-z0-9+.-]*:/[^\s\x00]*$")]
+Secret = Annotated[str, StringConstraints(max_length=4096)]
+Credentials = dict[Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")], Secret]
+TimeoutSeconds = Annotated[float, Field(gt=0, le=300, strict=False)]
+Certificate = Annotated[str, StringConstraints(max_length=65_536)]
+
+
+class DatacenterBody(Body):
+    """A datacenter to register."""
+
+    name: DatacenterName
+    kind: Kind = Field(description="vmware, simulated, ...: a kind that has a driver.")
+    endpoint: Endpoint = Field(description="URL of the management interface.")
+    credentials: Credentials = Field(default={}, max_length=16, description="Such as username and password.")
+    verify_tls: bool = True
+    ca_certificate: Certificate | None = Field(default=None, description="PEM of the authority to trust.")
+    call_timeout_seconds: TimeoutSeconds = 30.0
+    options: dict[str, Any] = Field(default={}, max_length=32, description="Specific to the kind.")
+    verify_now: bool = Field(default=True, description="Whether the endpoint must accept the credentials first.")
+
+
+class DatacenterChangeBody(Body):
+    """A change of a datacenter; what is left out stays."""
+
+    name: DatacenterName | None = None
+    endpoint: Endpoint | None = None
+    enabled: bool | None = None
+    credentials: Credentials | None = Field(default=None, max_length=16)
+    verify_tls: bool | None = None
+    ca_certificate: Certificate | None = None
+    call_timeout_seconds: TimeoutSeconds | None = None
+    options: dict[str, Any] | None = Field(default=None, max_length=32)
+
+
+class Query(BaseModel):
+    """Query parameters; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PageQuery(Query):
+    """Which page."""
+
+    page_size: int = Field(default=PAGE_SIZE, ge=1, le=LARGEST_PAGE, description="Items in one page.")
+    page_token: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+        default=None, description="next_page_token of the page before."
+    )
+
+
+class MachineQuery(PageQuery):
+    """Which machines."""
+
+    datacenter: Identifier | None = Field(default=None, description="Name or id of a datacenter.")
+    state: MachineState | None = Field(default=None, description="Recorded state.")
+    power: Power | None = Field(default=None, description="Observed power.")
+    name: ObjectName | None = Field(default=None, description="Exact name.")
+    name_prefix: ObjectName | None = Field(default=None, description="Beginning of the name.")
+    managed: bool | None = Field(default=None, description="Made or adopted by VAI, or not.")
+    include_deleted: bool = Field(default=False, description="Deleted machines too.")
+
+
+class OperationQuery(PageQuery):
+    """Which operations."""
+
+    state: OperationState | None = None
+    kind: OperationKind | None = None
+    machine: Identifier | None = Field(default=None, description="Id of the machine.")
+    datacenter: Identifier | None = Field(default=None, description="Name or id of a datacenter.")
+    open: bool | None = Field(default=None, description="Not ended yet, or ended.")
+
+
+class EventQuery(PageQuery):
+    """Which events."""
+
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z.-]{1,64}$")] | None = None
+    operation: Identifier | None = None
+    machine: Identifier | None = None
+    datacenter: Identifier | None = Field(default=None, description="Name or id of a datacenter.")
+    since: AwareDatetime | None = Field(default=None, description="With time zone, inclusive.")
+    until: AwareDatetime | None = Field(default=None, description="With time zone, exclusive.")
+
+    def bounds(self) -> tuple[datetime | None, datetime | None]:
+        """Return the interval."""
+        return self.since, self.until
+
+
+class InventoryQuery(Query):
+    """Which part of the world."""
+
+    datacenter: Identifier | None = Field(default=None, description="Name or id of a datacenter.")
+
+
+def read_body(model: type[M]) -> M:
+    """Return the request's body. Raises InvalidRequest; Malformed where it is no JSON at all."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send JSON with 'Content-Type: application/json'.")
+    try:
+        return model.model_validate_json(request.get_data())
+    except ValidationError as error:
+        if any(each["type"] == "json_invalid" for each in error.errors()):
+            detail = str(error.errors()[0].get("ctx", {}).get("error", ""))
+            raise Malformed(f"The body is no valid JSON: {detail}.") from error
+        raise _invalid("body", error) from error
+
+
+def read_query(model: type[M]) -> M:
+    """Return the request's query parameters. Raises InvalidRequest."""
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        raise InvalidRequest("A query parameter was given twice.", [{"field": repeated[0], "message": "given twice"}])
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise _invalid("query", error) from error
+
+
+class Malformed(InvalidRequest):
+    """The body cannot be read as JSON."""
+
+    problem = "malformed-body"
+    title = "The body is not JSON"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body is of another type than JSON."""
+
+    problem = "unsupported-media-type"
+    title = "The body must be JSON"
+
+
+class NotAcceptable(InvalidRequest):
+    """The client accepts no JSON."""
+
+    problem = "not-acceptable"
+    title = "Only JSON is served"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body is larger than the installation takes."""
+
+    problem = "body-too-large"
+    title = "The body is too large"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The resource has no such method."""
+
+    problem = "method-not-allowed"
+    title = "The resource has no such method"
+
+
+def _invalid(what: str, error: ValidationError) -> InvalidRequest:
+    errors = [
+        {"field": ".".join(map(str, each["loc"])) or what, "message": each["msg"]}
+        for each in error.errors(include_url=False, include_input=False)
+    ]
+    return InvalidRequest(f"The {what} is not valid: {errors[0]['field']}: {errors[0]['message']}.", errors)

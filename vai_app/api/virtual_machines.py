@@ -1,0 +1,130 @@
+"""``/virtual-machines``."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flask import Response
+from flask_restx import Namespace
+
+from vai_app.api.auth import Confirmed, context, require_admin, services
+from vai_app.api.conventions import accepted, answer, idempotency_key
+from vai_app.api.documentation import documented
+from vai_app.api.requests import (
+    AdoptBody,
+    MachineBody,
+    MachineQuery,
+    PowerBody,
+    ResizeBody,
+    read_body,
+    read_query,
+)
+from vai_app.api.views import MachinePage, MachineView, OperationView, machine_view
+from vai_app.domain.errors import NotFound
+from vai_app.domain.ports import MachineFilter, PageRequest
+from vai_app.domain.virtual_machines import VirtualMachine
+from vai_app.services.controller import RequestContext
+
+namespace = Namespace("virtual-machines", description="Virtual machines, whatever hypervisor they run on")
+
+_REFUSALS = (404, 409)
+_KEY = ("Idempotency-Key",)
+
+
+@namespace.route("")
+class Machines(Confirmed):
+    """All machines."""
+
+    @documented(namespace, 200, MachinePage, query=MachineQuery, problems=(404,))
+    def get(self) -> Response:
+        """List machines in order of creation."""
+        query = read_query(MachineQuery)
+        datacenter = services().datacenters.get(query.datacenter).id if query.datacenter else None
+        wanted = MachineFilter(
+            tenant=context().scope,
+            datacenter_id=datacenter,
+            state=query.state,
+            power=query.power,
+            name=query.name,
+            name_prefix=query.name_prefix,
+            managed=query.managed,
+            include_deleted=query.include_deleted,
+        )
+        page = services().machines.page(wanted, PageRequest(query.page_size, query.page_token))
+        return answer(MachinePage(_views(page.items), page.next_token))
+
+    @documented(namespace, 202, OperationView, body=MachineBody, problems=_REFUSALS, headers=_KEY)
+    def post(self) -> Response:
+        """Create a machine."""
+        body = read_body(MachineBody)
+        operation = services().controller.create_machine(_change(), body.datacenter, body.spec(), body.labels)
+        return accepted(operation)
+
+
+@namespace.route("/<string:machine_id>")
+class Machine(Confirmed):
+    """One machine."""
+
+    @documented(namespace, 200, MachineView, problems=(404,))
+    def get(self, machine_id: str) -> Response:
+        """Show a machine."""
+        machine = services().machines.get(machine_id, context().scope)
+        return answer(_views([machine])[0])
+
+    @documented(namespace, 202, OperationView, problems=(*_REFUSALS, 422), headers=_KEY)
+    def delete(self, machine_id: str) -> Response:
+        """Delete a machine and its disks."""
+        return accepted(services().controller.delete_machine(_change(), machine_id))
+
+
+@namespace.route("/<string:machine_id>/actions/power")
+class MachinePower(Confirmed):
+    """A machine's power."""
+
+    @documented(namespace, 202, OperationView, body=PowerBody, problems=_REFUSALS, headers=_KEY)
+    def post(self, machine_id: str) -> Response:
+        """Start, stop, shut down, reboot, reset or suspend a machine."""
+        action = read_body(PowerBody).power_action()
+        return accepted(services().controller.change_power(_change(), machine_id, action))
+
+
+@namespace.route("/<string:machine_id>/actions/resize")
+class MachineSize(Confirmed):
+    """A machine's size."""
+
+    @documented(namespace, 202, OperationView, body=ResizeBody, problems=_REFUSALS, headers=_KEY)
+    def post(self, machine_id: str) -> Response:
+        """Give a machine another size."""
+        size = read_body(ResizeBody).size()
+        return accepted(services().controller.resize_machine(_change(), machine_id, size))
+
+
+@namespace.route("/<string:machine_id>/actions/adopt")
+class MachineAdoption(Confirmed):
+    """A machine's owner."""
+
+    @documented(namespace, 202, OperationView, body=AdoptBody, problems=(403, *_REFUSALS), headers=_KEY)
+    def post(self, machine_id: str) -> Response:
+        """Let VAI manage a machine that it found."""
+        asking = require_admin("adopt machines")
+        tenant = read_body(AdoptBody).tenant or asking.principal.tenant
+        return accepted(services().controller.adopt_machine(_change(), machine_id, tenant))
+
+
+def _change() -> RequestContext:
+    """Return who asks for a change, with the idempotency key of the request."""
+    return replace(context(), idempotency_key=idempotency_key())
+
+
+def _views(machines: Sequence[VirtualMachine]) -> list[MachineView]:
+    open_operations = services().operations.open_on([machine.id for machine in machines]) if machines else {}
+    names: dict[str, str] = {}
+
+    def name_of(datacenter_id: str) -> str:
+        if datacenter_id not in names:
+            try:
+                names[datacenter_id] = services().datacenters.get(datacenter_id).name
+            except NotFound:
+                names[datacenter_id] = "(forgotten)"
+        return names[datacenter_id]
+
+    return [machine_view(machine, name_of, open_operations.get(machine.id)) for machine in machines]

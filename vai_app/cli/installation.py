@@ -1,0 +1,235 @@
+"""An installation on this machine: which processes it has, in which order they start, when it is ready."""
+
+import contextlib
+import secrets
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pymongo
+import redis
+from pymongo.errors import PyMongoError
+
+from vai_app.bootstrap import Services, build_services
+from vai_app.cli.embedded import initiate_replica_set, mongod_command, mongodb_url, valkey_command
+from vai_app.cli.state_folder import ADMIN_TOKEN_FILE, StateFolder
+from vai_app.cli.supervisor import Process, Supervisor, Tell
+from vai_app.dispatch import CONTROL, PROVISION, REQUESTS
+from vai_app.domain.errors import Conflict, ServiceUnavailable
+from vai_app.domain.principals import Principal
+from vai_app.settings import SECRET_KEY_FILE, Settings
+
+MONGODB, VALKEY = "mongodb", "valkey"
+_CHECK_SECONDS = 0.5
+_ADMIN = Principal(name="admin", tenant="default", roles=("admin",))
+
+
+class Installation:
+    """Embedded servers where no other are configured, and VAI's own processes."""
+
+    def __init__(self, settings: Settings, tell: Tell) -> None:
+        """``tell`` shows a line of a process to the person at the terminal."""
+        self._settings = settings
+        self.folder = StateFolder(settings.state_folder)
+        self._supervisor = Supervisor(self.folder.logs, tell)
+        self._environment: dict[str, str] = {}
+        self.flower_password = ""
+
+    def start(self) -> None:
+        """Start everything, in order, and wait until it serves. Raises ServiceUnavailable, Conflict."""
+        self.folder.open()
+        self.folder.lock()
+        self._check_ports()
+        self._environment = {
+            "VAI_STATE_FOLDER": str(self.folder.path),
+            "VAI_SECRET_KEY": self._settings.secret_key.get_secret_value() or self.folder.secret(SECRET_KEY_FILE),
+            "VAI_MONGODB_URL": self._settings.mongodb_url.get_secret_value() or self._start_mongodb(),
+        }
+        valkey = None
+        for variable, configured in (
+            ("VAI_REDIS_URL", self._settings.redis_url),
+            ("VAI_BROKER_URL", self._settings.broker_url),
+        ):
+            url = configured.get_secret_value()
+            if not url:
+                valkey = valkey or self._start_valkey()
+                url = valkey
+            self._environment[variable] = url
+        self.flower_password = self.folder.secret("flower.password")
+        self._prepare()
+        own = self._own_processes()
+        for process in own:
+            self._supervisor.start(process)
+        self._write_run()
+        for process in own:
+            self._supervisor.wait_ready(process.name)
+
+    def keep_running(self, stopping: Callable[[], bool]) -> None:
+        """Start again what ends, until ``stopping``."""
+        while not stopping():
+            if self._supervisor.revive():
+                self._write_run()
+            time.sleep(_CHECK_SECONDS)
+
+    def stop(self) -> None:
+        """End everything; the databases last."""
+        self._supervisor.stop(keep_until_last=(VALKEY, MONGODB))
+        self.folder.clear_run()
+
+    def child_settings(self) -> Settings:
+        """Return the settings as the processes of this installation have them."""
+        return self._settings.model_copy(
+            update={
+                name.removeprefix("VAI_").lower(): type(getattr(self._settings, name.removeprefix("VAI_").lower()))(
+                    value
+                )
+                for name, value in self._environment.items()
+            }
+        )
+
+    def _write_run(self) -> None:
+        public = {name: value for name, value in self._environment.items() if name != "VAI_SECRET_KEY"}
+        self.folder.write_run(
+            {
+                **public,
+                "VAI_API_PORT": str(self._settings.api_port),
+                "VAI_FLOWER_PORT": str(self._settings.flower_port),
+            },
+            self._supervisor.pids(),
+        )
+
+    def _check_ports(self) -> None:
+        for port, variable in (
+            (self._settings.api_port, "VAI_API_PORT"),
+            (self._settings.flower_port, "VAI_FLOWER_PORT"),
+        ):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as error:
+                    message = f"Port {port} is in use. End the other program, or choose another port with {variable}."
+                    raise Conflict(message) from error
+
+    def _start_mongodb(self) -> str:
+        port, password = _free_port(), self.folder.secret("mongodb.password")
+        key_file = self.folder.path / "mongodb.key"
+        if not key_file.exists():
+            self.folder.write_private(key_file.name, secrets.token_urlsafe(48).replace("-", "+").replace("_", "/"))
+        url = mongodb_url(port, password)
+
+        def primary() -> bool:
+            try:
+                initiate_replica_set(port, password)
+                with pymongo.MongoClient(url, serverSelectionTimeoutMS=1000) as client:
+                    return bool(client.admin.command("hello").get("isWritablePrimary"))
+            except PyMongoError:
+                return False
+
+        command = mongod_command(self.folder.path / "mongodb", port, key_file)
+        self._start_server(Process(MONGODB, command, primary, quiet=True))
+        return url
+
+    def _start_valkey(self) -> str:
+        port, password, data = _free_port(), self.folder.secret("valkey.password"), self.folder.path / "valkey"
+        self.folder.write_private("valkey/valkey.conf", f"requirepass {password}\n")
+
+        def answers() -> bool:
+            try:
+                return bool(redis.Redis(port=port, password=password, socket_timeout=1).ping())
+            except redis.RedisError:
+                return False
+
+        self._start_server(Process(VALKEY, valkey_command(data, port), answers, quiet=True))
+        return f"redis://:{password}@127.0.0.1:{port}/0"
+
+    def _start_server(self, process: Process) -> None:
+        self._supervisor.start(process)
+        self._supervisor.wait_ready(process.name)
+
+    def _prepare(self) -> None:
+        """Check that the servers answer, make indexes and the administrator's token."""
+        services = build_services(self.child_settings())
+        try:
+            for part, state in services.readiness().items():
+                if state != "ok":
+                    raise ServiceUnavailable(f"The {part} is not ready: {state}")
+            services.store.prepare()
+            services.access.enrol(self.folder.secret(ADMIN_TOKEN_FILE), _ADMIN)
+        finally:
+            services.close()
+
+    def _own_processes(self) -> list[Process]:
+        """Return VAI's processes: the table that ``vai status`` shows."""
+        celery = [sys.executable, "-m", "celery", "-A", "vai_app.celery_app"]
+        worker = [*celery, "worker", "--without-gossip", "--without-mingle", "--loglevel", self._settings.log_level]
+        flower = [*celery, "flower", "--address=127.0.0.1", f"--port={self._settings.flower_port}"]
+        gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:vai_app.api.gunicorn_conf", "vai_app.api.wsgi:app"]
+        environment = self._environment
+        flower_environment = {**environment, "FLOWER_BASIC_AUTH": f"admin:{self.flower_password}"}
+        return [
+            Process("api", gunicorn, self._api_ready, environment),
+            Process(
+                "worker-requests",
+                [*worker, "-n", "requests@%h", "-Q", f"{REQUESTS},{CONTROL}", "--concurrency", "8"],
+                self._worker_ready("requests"),
+                environment,
+            ),
+            Process(
+                "worker-provision",
+                [*worker, "-n", "provision@%h", "-Q", PROVISION],
+                self._worker_ready("provision"),
+                environment,
+            ),
+            Process("watcher", [sys.executable, "-m", "vai_app.watcher"], lambda: True, environment),
+            Process("beat", [*celery, "beat", "--loglevel", "WARNING"], lambda: True, environment),
+            Process(
+                "flower",
+                flower,
+                lambda: _answers(self._settings.flower_port),
+                flower_environment,
+                quiet=True,
+            ),
+        ]
+
+    def _api_ready(self) -> bool:
+        url = f"http://127.0.0.1:{self._settings.api_port}/readyz"
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)  # noqa: PLR2004 - the status of success
+        return False
+
+    def _worker_ready(self, name: str) -> Callable[[], bool]:
+        marker = f"{name}@"
+
+        def ready() -> bool:
+            log = self.folder.logs / f"worker-{name}.log"
+            with contextlib.suppress(OSError):
+                return marker in log.read_text(errors="replace") and "ready." in log.read_text(errors="replace")
+            return False
+
+        return ready
+
+
+def services_of(settings: Settings) -> Services:
+    """Return the services for a command that works on the database itself."""
+    return build_services(settings)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def log_path(folder: Path, name: str) -> Path:
+    """Return the log of a process."""
+    return folder / "logs" / f"{name}.log"
