@@ -1,0 +1,139 @@
+"""Bulk reads: one RetrievePropertiesEx, its answer read into plain rows.
+
+pyVmomi builds a Python object for every element; for thousands of machines that takes seconds. The bulk reads
+need a few plain values of each, which the standard library's parser finds about five times faster.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from pyVmomi import VmomiSupport, vim, vmodl
+
+_VIM = "{urn:vim25}"
+_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+_NAMESPACE = "urn:vim25"
+
+Element = ET.Element
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was read of one managed object. ``kind`` is its vSphere type; unset properties have no entry."""
+
+    ref: str
+    kind: str
+    values: Mapping[str, Element] = field(default_factory=dict)
+
+    def text(self, path: str) -> str | None:
+        """Return a plain value, or a reference, as it stands in the answer; ``None`` when it is unset."""
+        value = self.values.get(path)
+        return None if value is None else value.text
+
+    def number(self, path: str) -> int:
+        """Return a whole number; 0 when it is unset."""
+        return int(self.text(path) or 0)
+
+    def flag(self, path: str) -> bool:
+        """Return a boolean; ``False`` when it is unset."""
+        return self.text(path) in ("true", "1")
+
+    def texts(self, path: str) -> tuple[str, ...]:
+        """Return the plain values or references of an array; empty when it is unset."""
+        value = self.values.get(path)
+        return () if value is None else tuple(item.text for item in value if item.text)
+
+    def options(self, path: str, keys: Sequence[str]) -> dict[str, str]:
+        """Return those of an array of OptionValue that have one of the keys."""
+        value = self.values.get(path)
+        if value is None:
+            return {}
+        pairs = ((item.findtext(f"{_VIM}key", ""), item.findtext(f"{_VIM}value")) for item in value)
+        return {key: text for key, text in pairs if key in keys and text}
+
+    def members(self, path: str) -> dict[str, str]:
+        """Return the plain members of an object."""
+        return {child.tag.removeprefix(_VIM): child.text or "" for child in self.values.get(path, ())}
+
+    def items(self, path: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """Return type and plain members of each object of an array."""
+        for item in self.values.get(path, ()):
+            yield wsdl_type(item), {child.tag.removeprefix(_VIM): child.text or "" for child in item}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, and the token that asks for the rest."""
+
+    rows: list[Row]
+    token: str | None
+
+
+def parse_page(body: bytes) -> Page:
+    """Read the answer of RetrievePropertiesEx or ContinueRetrievePropertiesEx.
+
+    Raises ParseError, and NotAuthenticated where vCenter answered without the properties for lack of a session.
+    """
+    root = ET.fromstring(body)  # noqa: S314 - expat 2.4.1 and later bounds the growth of entities
+    rows = [_row(element) for element in root.iter(f"{_VIM}objects")]
+    token = next(root.iter(f"{_VIM}token"), None)
+    return Page(rows, None if token is None else token.text)
+
+
+def parse_updates(body: bytes) -> tuple[str | None, list[Row]]:
+    """Read the answer of WaitForUpdatesEx: the next version (``None`` when nothing changed), and what changed."""
+    root = ET.fromstring(body)  # noqa: S314 - as above
+    version = next(root.iter(f"{_VIM}version"), None)
+    rows = []
+    for update in root.iter(f"{_VIM}objectSet"):
+        obj = update.find(f"{_VIM}obj")
+        changes = {}
+        for change in update.iter(f"{_VIM}changeSet"):
+            value = change.find(f"{_VIM}val")
+            if value is not None:
+                changes[change.findtext(f"{_VIM}name") or ""] = value
+        if obj is not None:
+            rows.append(Row(obj.text or "", obj.get("type", ""), changes))
+    return (None if version is None else version.text), rows
+
+
+def wsdl_type(element: Element) -> str:
+    """Return the vSphere type that an element declares, without a prefix."""
+    return (element.get(_TYPE) or "").rpartition(":")[2]
+
+
+def fault_in(localized: Element) -> vmodl.MethodFault:
+    """Rebuild the fault within a LocalizedMethodFault, with its plain members."""
+    element = localized.find(f"{_VIM}fault")
+    if element is None:
+        return vmodl.MethodFault()
+    try:
+        kind = VmomiSupport.GetWsdlType(_NAMESPACE, wsdl_type(element))
+    except KeyError:
+        return vmodl.MethodFault()
+    fault: Any = kind()
+    for child in element:
+        name = child.tag.removeprefix(_VIM)
+        if name in ("requestedState", "existingState", "privilegeId") and child.text:
+            setattr(fault, name, child.text)
+    return fault if isinstance(fault, vmodl.MethodFault) else vmodl.MethodFault()
+
+
+def _row(element: Element) -> Row:
+    ref, kind = "", ""
+    values = {}
+    for child in element:
+        if child.tag == f"{_VIM}propSet":
+            values[child[0].text or ""] = child[1]
+        elif child.tag == f"{_VIM}obj":
+            ref, kind = child.text or "", child.get("type", "")
+        elif child.tag == f"{_VIM}missingSet":
+            _check_session(child)
+    return Row(ref, kind, values)
+
+
+def _check_session(missing: Element) -> None:
+    localized = missing.find(f"{_VIM}fault")
+    if localized is not None and isinstance(fault := fault_in(localized), vim.fault.NotAuthenticated):
+        raise fault
