@@ -170,18 +170,22 @@ func extGuest(vm *VirtualMachine, on bool) {
 }
 
 func (vm *VirtualMachine) CloneVMTask(ctx *Context, req *types.CloneVM_Task) soap.HasFault {
-	// keep the source's disk backings: the stock code blanks their file names
-	saved := map[*types.VirtualDiskFlatVer2BackingInfo]types.VirtualDiskFlatVer2BackingInfo{}
-	for _, d := range vm.Config.Hardware.Device {
-		if disk, ok := d.(*types.VirtualDisk); ok {
+	// a clone gets devices of its own: the stock code shares the source's and blanks the file names of its disks
+	source := vm.Config.Hardware.Device
+	copies := make([]types.BaseVirtualDevice, len(source))
+	for i, d := range source {
+		v := reflect.New(reflect.TypeOf(d).Elem())
+		v.Elem().Set(reflect.ValueOf(d).Elem())
+		copies[i] = v.Interface().(types.BaseVirtualDevice)
+		if disk, ok := copies[i].(*types.VirtualDisk); ok {
 			if b, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok {
-				saved[b] = *b
 				n := *b
 				disk.Backing = &n
-				defer func(disk *types.VirtualDisk, b *types.VirtualDiskFlatVer2BackingInfo) { disk.Backing = b }(disk, b)
 			}
 		}
 	}
+	vm.Config.Hardware.Device = copies
+	defer func() { vm.Config.Hardware.Device = source }()
 	body := vm.origCloneVMTask(ctx, req)
 	task := Map.Get(body.(*methods.CloneVM_TaskBody).Res.Returnval).(*Task)
 	ref, ok := task.Info.Result.(types.ManagedObjectReference)
