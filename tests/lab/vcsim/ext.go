@@ -579,7 +579,9 @@ func ExtControl(w http.ResponseWriter, r *http.Request) {
 		extRules, extPerf = nil, map[string]map[int32]int64{}
 		extMu.Unlock()
 	case "http-status":
-		StatusSDK = q.Ms
+		if StatusSDK = q.Ms; StatusSDK == 0 {
+			StatusSDK = http.StatusOK
+		}
 	case "call-delay":
 		atomic.StoreInt64(&extCallDelay, int64(q.Ms)*int64(time.Millisecond))
 	case "task-delay":

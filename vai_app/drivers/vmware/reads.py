@@ -49,7 +49,7 @@ def read_tree(session: Session, root: vim.ManagedEntity, paths: Paths) -> list[R
         try:
             rows = session.retrieve(_spec(paths, [_below(view)]))
         except vmodl.fault.ManagedObjectNotFound as gone:
-            if last_try or gone.obj != view:
+            if last_try or gone.obj is None or gone.obj._GetMoId() != view._GetMoId():  # noqa: SLF001
                 raise
             continue  # the session was renewed in between, and the view ended with the former
         with suppress(vmodl.fault.ManagedObjectNotFound):

@@ -6,7 +6,6 @@ need a few plain values of each, which the standard library's parser finds about
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from xml.etree import ElementTree as ET
 
 from pyVmomi import VmomiSupport, vim, vmodl
@@ -104,20 +103,43 @@ def wsdl_type(element: Element) -> str:
 
 
 def fault_in(localized: Element) -> vmodl.MethodFault:
-    """Rebuild the fault within a LocalizedMethodFault, with its plain members."""
+    """Rebuild the fault within a LocalizedMethodFault."""
     element = localized.find(f"{_VIM}fault")
-    if element is None:
-        return vmodl.MethodFault()
+    return vmodl.MethodFault() if element is None else _fault_of(element)
+
+
+def fault_answered(body: bytes) -> vmodl.MethodFault:
+    """Rebuild the fault that a SOAP answer holds instead of a result. Raises ParseError."""
+    root = ET.fromstring(body)  # noqa: S314 - as above
+    for detail in root.iter("detail"):
+        for element in detail:
+            return _fault_of(element)
+    return vmodl.MethodFault()
+
+
+def _fault_of(element: Element) -> vmodl.MethodFault:
+    """Return a fault of the declared type with those of its members that decide anything.
+
+    A type that pyVmomi does not know, or that is none of a fault, is a fault without a name.
+    """
     try:
         kind = VmomiSupport.GetWsdlType(_NAMESPACE, wsdl_type(element))
     except KeyError:
         return vmodl.MethodFault()
-    fault: Any = kind()
-    for child in element:
-        name = child.tag.removeprefix(_VIM)
-        if name in ("requestedState", "existingState", "privilegeId") and child.text:
-            setattr(fault, name, child.text)
-    return fault if isinstance(fault, vmodl.MethodFault) else vmodl.MethodFault()
+    if not issubclass(kind, vmodl.MethodFault):
+        return vmodl.MethodFault()
+    fault = kind()
+    for name in ("requestedState", "existingState", "privilegeId"):
+        text = element.findtext(f"{_VIM}{name}")
+        if text and hasattr(fault, name):
+            setattr(fault, name, text)
+    gone = element.findtext(f"{_VIM}obj")
+    if gone and isinstance(fault, vmodl.fault.ManagedObjectNotFound):
+        fault.obj = VmomiSupport.ManagedObject(gone)
+    cause = element.find(f"{_VIM}faultCause")
+    if cause is not None:
+        fault.faultCause = fault_in(cause)
+    return fault
 
 
 def _row(element: Element) -> Row:

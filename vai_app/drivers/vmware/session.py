@@ -16,7 +16,7 @@ from pyVmomi import SoapAdapter, vim, vmodl
 from vai_app.domain.errors import ProviderAuthenticationFailed
 from vai_app.drivers.vmware.faults import TRANSLATED, error_of
 from vai_app.drivers.vmware.options import Endpoint
-from vai_app.drivers.vmware.rows import Page, Row, parse_page
+from vai_app.drivers.vmware.rows import Page, Row, fault_answered, parse_page
 from vai_app.drivers.vmware.transport import Line, Transport
 
 T = TypeVar("T")
@@ -152,8 +152,8 @@ class Session(SoapAdapter.SoapStubAdapterBase):  # type: ignore[misc] # pyVmomi 
             raise
 
     def _call(self, mo: vim.ManagedObject, info: Any, args: Sequence[Any]) -> Any:
-        status, body = self._transport.exchange(self.SerializeRequest(mo, info, args))
-        return self._deserialized(status, body, info.result)
+        body = self._checked(*self._transport.exchange(self.SerializeRequest(mo, info, args)))
+        return SoapAdapter.SoapResponseDeserializer(self).Deserialize(body, info.result)
 
     def _raw(self, mo: vim.ManagedObject, method: str, *args: Any) -> bytes:
         request = self.SerializeRequest(mo, mo._GetMethodInfo(method), args)  # noqa: SLF001
@@ -164,11 +164,5 @@ class Session(SoapAdapter.SoapStubAdapterBase):  # type: ignore[misc] # pyVmomi 
 
     def _checked(self, status: int, body: bytes) -> bytes:
         if status != HTTPStatus.OK:
-            self._deserialized(status, body, object)
+            raise fault_answered(body)
         return body
-
-    def _deserialized(self, status: int, body: bytes, result: Any) -> Any:
-        answer = SoapAdapter.SoapResponseDeserializer(self).Deserialize(body, result)
-        if status != HTTPStatus.OK:
-            raise answer if isinstance(answer, vmodl.MethodFault) else vmodl.MethodFault()
-        return answer
