@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from pymongo import ReturnDocument
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
@@ -18,12 +19,14 @@ from vai_app.store.codec import Codec
 from vai_app.store.documents import DatacenterDocument, MachineDocument, collection_of
 from vai_app.store.encryption import Cipher
 from vai_app.store.errors import translated
+from vai_app.store.listings import ENDED
 
 REMEMBER_SECONDS = 1.0
 
 _codec = Codec(Datacenter)
 _inventory = TypeAdapter(Inventory)
 _about = TypeAdapter(About)
+_SHARED_WITH_CONNECTION = {each.name for each in fields(Datacenter)} & {each.name for each in fields(Connection)}
 
 
 @translated
@@ -71,7 +74,7 @@ class MongoDatacenters:
         return Connection(
             datacenter_id=document["_id"],
             credentials=self._cipher.open(document["_id"], document["sealed_credentials"]),
-            **{name: document[name] for name in _CONNECTION_FIELDS},
+            **{name: document[name] for name in _SHARED_WITH_CONNECTION},
         )
 
     def change(self, datacenter_id: str, change: DatacenterChange, revision: int) -> Datacenter:
@@ -97,17 +100,10 @@ class MongoDatacenters:
         return _codec.from_document(document)
 
     def delete(self, datacenter_id: str, revision: int) -> None:
-        """Forget the datacenter and its strangers' machines."""
-        machines = collection_of(MachineDocument)
-        ours = {"datacenter_id": datacenter_id, "state": {"$in": ["requested", "active", "missing"]}}
-        if machines.count_documents({**ours, "mark": {"$ne": None}}, limit=1) or machines.count_documents(
-            {**ours, "state": "requested"}, limit=1
-        ):
-            message = "The datacenter holds machines that VAI manages. Delete them first."
-            raise Conflict(message)
-        if self._collection.delete_one({"_id": datacenter_id, "revision": revision}).deleted_count == 0:
-            raise self._stale(datacenter_id)
-        machines.delete_many({"datacenter_id": datacenter_id, "mark": None})
+        """Forget the datacenter and its strangers' machines, both or nothing."""
+        client = self._collection.database.client
+        with client.start_session() as session:
+            session.with_transaction(lambda session: self._delete(datacenter_id, revision, session))
         self._forget()
 
     def record_reachable(self, datacenter_id: str, about: About | None, inventory: Inventory | None) -> bool:
@@ -117,35 +113,52 @@ class MongoDatacenters:
             changes["about"] = _about.dump_python(about)
         if inventory is not None:
             changes |= {"inventory": _inventory.dump_python(inventory), "observed_at": self._clock()}
-        before = self._collection.find_one_and_update({"_id": datacenter_id}, {"$set": changes}, {"reachability": 1})
-        return before is not None and before["reachability"] != Reachability.REACHABLE.value
+        return self._record(datacenter_id, changes)
 
     def record_unreachable(self, datacenter_id: str, problem: str) -> bool:
         """Store why not."""
-        before = self._collection.find_one_and_update(
-            {"_id": datacenter_id},
-            {"$set": {"reachability": Reachability.UNREACHABLE.value, "problem": problem}},
-            {"reachability": 1},
-        )
-        return before is not None and before["reachability"] != Reachability.UNREACHABLE.value
+        return self._record(datacenter_id, {"reachability": Reachability.UNREACHABLE.value, "problem": problem})
+
+    def _record(self, datacenter_id: str, changes: Mapping[str, Any]) -> bool:
+        """Store what was observed; whether the reachability changed by it."""
+        before = self._collection.find_one_and_update({"_id": datacenter_id}, {"$set": changes}, {"reachability": 1})
+        self._forget()
+        return before is not None and before["reachability"] != changes["reachability"]
+
+    def _delete(self, datacenter_id: str, revision: int, session: ClientSession) -> None:
+        machines = collection_of(MachineDocument)
+        here = {"datacenter_id": datacenter_id}
+        if machines.find_one(
+            {**here, "tenant": {"$ne": None}, "state": {"$nin": list(ENDED)}}, {"_id": 1}, session=session
+        ):
+            message = "The datacenter holds machines that VAI manages. Delete them first."
+            raise Conflict(message)
+        gone = self._collection.delete_one({"_id": datacenter_id, "revision": revision}, session=session)
+        if gone.deleted_count == 0:
+            raise self._stale(datacenter_id)
+        machines.delete_many({**here, "tenant": None}, session=session)
 
     def _document(self, datacenter_id: str) -> dict[str, Any]:
         document = self._collection.find_one({"$or": [{"_id": datacenter_id}, {"name": datacenter_id}]})
         if document is None:
-            message = f"There is no datacenter {datacenter_id!r}. 'vai datacenter list' shows those there are."
-            raise NotFound(message)
+            raise _not_found(datacenter_id)
         return document
 
-    def _stale(self, datacenter_id: str) -> PreconditionFailed:
-        current = self._document(datacenter_id)["revision"]
-        return PreconditionFailed(f"The datacenter's revision is {current} now. Read it again and repeat the change.")
+    def _stale(self, datacenter_id: str) -> NotFound | PreconditionFailed:
+        """Say why a change met no document."""
+        current = self._collection.find_one({"_id": datacenter_id}, {"revision": 1})
+        if current is None:
+            return _not_found(datacenter_id)
+        message = f"The datacenter's revision is {current['revision']} now. Read it again and repeat the change."
+        return PreconditionFailed(message)
 
     def _forget(self) -> None:
         with self._lock:
             self._remembered.clear()
 
 
-_CONNECTION_FIELDS = ("kind", "endpoint", "verify_tls", "ca_certificate", "call_timeout_seconds", "options")
+def _not_found(datacenter_id: str) -> NotFound:
+    return NotFound(f"There is no datacenter {datacenter_id!r}. 'vai datacenter list' shows those there are.")
 
 
 def _name_taken(name: str) -> NameTaken:

@@ -1,4 +1,4 @@
-"""The collections: their fields and indexes, declared once. Repositories read and write them by compare-and-set.
+"""The collections: the fields that queries and indexes use, and the indexes, declared once.
 
 Repositories work on the documents' collections and not on document objects: a change is one conditional update,
 and a page of a hundred machines costs no hundred objects.
@@ -70,11 +70,12 @@ class MachineDocument(DynamicDocument):
     id = StringField(primary_key=True)
     tenant = StringField(null=True)
     name = StringField(required=True)
-    name_lock = StringField()  # tenant/name while the name is taken
+    name_held = BooleanField()  # while no other machine of the tenant may have the name
     datacenter_id = StringField(required=True)
     provider_ref = StringField(null=True)
+    former_ref = StringField(null=True)  # the provider_ref of a machine that has ended
     state = StringField(required=True)
-    recorded_at = DateTimeField(required=True)  # of the last record_*: an older listing knows less
+    recorded_at = DateTimeField(required=True)  # of the last record_*: a listing that began before knows less
 
     meta: ClassVar[dict[str, Any]] = {
         "collection": "machines",
@@ -82,10 +83,10 @@ class MachineDocument(DynamicDocument):
         "index_cls": False,
         "indexes": [
             {
-                "fields": ["name_lock"],
+                "fields": ["tenant", "name"],
                 "name": "one_name_per_tenant",
                 "unique": True,
-                "partialFilterExpression": {"name_lock": {"$type": "string"}},
+                "partialFilterExpression": {"name_held": True},
             },
             {
                 "fields": ["datacenter_id", "provider_ref"],
@@ -129,8 +130,9 @@ class EventDocument(DynamicDocument):
         "indexes": [
             {"fields": ["-at", "-id"]},
             {"fields": ["tenant", "-at", "-id"]},
-            {"fields": ["operation_id", "-at"]},
-            {"fields": ["machine_id", "-at"]},
+            {"fields": ["operation_id", "-at", "-id"]},
+            {"fields": ["machine_id", "-at", "-id"]},
+            {"fields": ["datacenter_id", "-at", "-id"]},
         ],
     }
 
@@ -180,6 +182,12 @@ DOCUMENTS: tuple[type[Document], ...] = (
     TokenDocument,
     LeaseDocument,
 )
+
+
+def ensure_indexes() -> None:
+    """Create every collection's indexes, where missing; while they are built, the collection stays usable."""
+    for document in DOCUMENTS:
+        document.ensure_indexes()
 
 
 def collection_of(document: type[Document]) -> Collection[dict[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pymongo.errors import (
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     ExecutionTimeout,
@@ -47,6 +48,11 @@ def _translating(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(*arguments, **named)
         except _AWAY as error:
             message = "The database cannot be reached. Check VAI_MONGODB_URL and that MongoDB runs."
+            raise ServiceUnavailable(message) from error
+        except BulkWriteError as error:
+            if error.details["writeErrors"]:
+                raise
+            message = "The database took the writes and could not make them durable. They will be repeated."
             raise ServiceUnavailable(message) from error
         except OperationFailure as error:
             if error.code in (_AUTHENTICATION_FAILED, _UNAUTHORIZED):

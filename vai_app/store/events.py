@@ -12,7 +12,7 @@ from vai_app.domain.ports import EventFilter, Page, PageRequest
 from vai_app.store.codec import Codec
 from vai_app.store.documents import ArchivedEventDocument, EventDocument, collection_of
 from vai_app.store.errors import translated
-from vai_app.store.paging import page_of
+from vai_app.store.paging import NEWEST_FIRST, page_of
 
 _codec = Codec(Event)
 _ARCHIVE_BATCH = 1000
@@ -51,7 +51,7 @@ class MongoEvents:
         within = {bound: value for bound, value in bounds.items() if value is not None}
         if within:
             query["at"] = within
-        return page_of(self._collection, query, page, load=_codec.from_document, descending=True)
+        return page_of(self._collection, query, page, load=_codec.from_document, order=NEWEST_FIRST)
 
     def archive(self, before: datetime) -> int:
         """Copy, then delete: an interruption leaves an event in both places, and the next run ends it."""

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from pymongo import WriteConcern
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
@@ -21,10 +22,11 @@ from vai_app.domain.virtual_machines import (
 from vai_app.store.codec import Codec
 from vai_app.store.documents import MachineDocument, collection_of
 from vai_app.store.errors import translated
-from vai_app.store.listings import record_listing
-from vai_app.store.paging import page_of
+from vai_app.store.listings import ENDED, record_listing, recorded_at
+from vai_app.store.paging import BY_ID, page_of
 
 _codec = Codec(VirtualMachine)
+_LAST_CHARACTER = "\U0010ffff"
 
 
 @translated
@@ -39,13 +41,18 @@ class MongoMachines:
     def _collection(self) -> Collection[dict[str, Any]]:
         return collection_of(MachineDocument)
 
+    @property
+    def _early_collection(self) -> Collection[dict[str, Any]]:
+        """Acknowledge from memory: a machine is stored again from its operation, should a crash lose it."""
+        return self._collection.with_options(write_concern=WriteConcern(w=1, j=False))
+
     def insert(self, machine: VirtualMachine) -> None:
         """Store a new machine once."""
         document = _codec.to_document(machine)
-        document["name_lock"] = _name_lock(machine.tenant, machine.name)
-        document["recorded_at"] = self._clock()
+        name_held = machine.managed and machine.state not in ENDED
+        document |= {"name_held": name_held, "recorded_at": recorded_at(self._clock())}
         try:
-            self._collection.insert_one(document)
+            self._early_collection.insert_one(document)
         except DuplicateKeyError as error:
             if self._collection.count_documents({"_id": machine.id}, limit=1) == 0:
                 raise _name_taken(machine.name) from error
@@ -68,15 +75,15 @@ class MongoMachines:
             "observed_power": wanted.power,
             "name": wanted.name,
         }
-        query: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
-        if wanted.name_prefix is not None and wanted.name is None:
-            query["name"] = {"$gte": wanted.name_prefix, "$lt": wanted.name_prefix + "\U0010ffff"}
+        filters: list[dict[str, Any]] = [{name: value} for name, value in equal.items() if value is not None]
+        if wanted.name_prefix:
+            filters.append({"name": {"$gte": wanted.name_prefix, "$lt": wanted.name_prefix + _LAST_CHARACTER}})
         if wanted.managed is not None:
-            owned: dict[str, Any] = {"$ne": None} if wanted.managed else {"$eq": None}
-            query["tenant"] = wanted.tenant if wanted.tenant is not None and wanted.managed else owned
+            filters.append({"tenant": {"$ne": None} if wanted.managed else None})
         if not wanted.include_deleted and wanted.state is None:
-            query["state"] = {"$ne": MachineState.DELETED.value}
-        return page_of(self._collection, query, page, load=_codec.from_document, descending=False)
+            filters.append({"state": {"$ne": MachineState.DELETED.value}})
+        query = {"$and": filters} if filters else {}
+        return page_of(self._collection, query, page, load=_codec.from_document, order=BY_ID)
 
     def record_datacenter(self, machine_id: str, datacenter_id: str) -> None:
         """Placement chose."""
@@ -92,32 +99,26 @@ class MongoMachines:
             "problem": None,
         }
         try:
-            self._record(machine_id, changes)
+            self._record_seen(machine_id, changes)
         except DuplicateKeyError:
-            # The provider gave the reference of a machine that is no more to this one.
-            datacenter_id = self.get(machine_id, None).datacenter_id
-            self._collection.update_one(
-                {"datacenter_id": datacenter_id, "provider_ref": provider_ref},
-                {"$set": {"provider_ref": None, "state": MachineState.MISSING.value}},
-            )
-            self._record(machine_id, changes)
+            self._take_ref(self.get(machine_id, None).datacenter_id, provider_ref)
+            self._record_seen(machine_id, changes)
 
     def record_power(self, machine_id: str, power: Power) -> None:
         """An operation of ours changed the power."""
-        self._record(machine_id, {"observed_power": power.value})
+        self._record_seen(machine_id, {"observed_power": power.value})
 
     def record_size(self, machine_id: str, size: Size) -> None:
         """An operation of ours changed the size."""
-        self._record(machine_id, {"spec.size": asdict(size), "observed_size": asdict(size), "drift": []})
+        self._record_seen(machine_id, {"spec.size": asdict(size), "observed_size": asdict(size), "drift": []})
 
     def record_adopted(self, machine_id: str, tenant: str, mark: Mark) -> None:
-        """A stranger's machine became ours."""
-        name = self.get(machine_id, None).name
-        changes = {"tenant": tenant, "mark": asdict(mark), "name_lock": _name_lock(tenant, name)}
+        """A stranger's machine became ours. Raises NameTaken."""
+        changes = {"tenant": tenant, "mark": asdict(mark), "name_held": True, "problem": None}
         try:
             self._record(machine_id, changes)
         except DuplicateKeyError as error:
-            raise _name_taken(name) from error
+            raise _name_taken(self.get(machine_id, None).name) from error
 
     def record_failed(self, machine_id: str, problem: str) -> None:
         """The creation failed."""
@@ -131,20 +132,27 @@ class MongoMachines:
         """Bring all machines of a datacenter up to date with one complete listing."""
         return record_listing(self._collection, datacenter_id, seen, started_at, self._clock())
 
+    def _record_seen(self, machine_id: str, changes: dict[str, Any]) -> None:
+        self._record(machine_id, {**changes, "observed_at": self._clock()})
+
     def _record(self, machine_id: str, changes: dict[str, Any]) -> None:
-        now = self._clock()
-        self._collection.update_one({"_id": machine_id}, {"$set": {**changes, "recorded_at": now, "observed_at": now}})
+        changes = {**changes, "recorded_at": recorded_at(self._clock())}
+        self._collection.update_one({"_id": machine_id}, {"$set": changes})
 
     def _close(self, machine_id: str, changes: dict[str, Any]) -> None:
-        now = self._clock()
+        """End the record. Its reference is kept aside: it tells the machine from a copy that bears its mark."""
+        changes = {**changes, "recorded_at": recorded_at(self._clock())}
         self._collection.update_one(
             {"_id": machine_id},
-            {"$set": {**changes, "provider_ref": None, "recorded_at": now}, "$unset": {"name_lock": ""}},
+            {"$set": changes, "$unset": {"name_held": ""}, "$rename": {"provider_ref": "former_ref"}},
         )
 
-
-def _name_lock(tenant: str | None, name: str) -> str | None:
-    return f"{tenant}/{name}" if tenant is not None else None
+    def _take_ref(self, datacenter_id: str, provider_ref: str) -> None:
+        """Take a reference from the record of a machine that cannot be there any more."""
+        holder = {"datacenter_id": datacenter_id, "provider_ref": provider_ref}
+        self._collection.delete_one({**holder, "tenant": None})
+        missing = {"provider_ref": None, "state": MachineState.MISSING.value, "recorded_at": recorded_at(self._clock())}
+        self._collection.update_one(holder, {"$set": missing})
 
 
 def _name_taken(name: str) -> NameTaken:

@@ -1,8 +1,8 @@
 """Operations in MongoDB: every change is one compare-and-set."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -11,12 +11,12 @@ from pymongo.errors import DuplicateKeyError
 
 from vai_app.domain.errors import Conflict, IdempotencyKeyReused, MachineBusy, NotFound
 from vai_app.domain.hypervisor import TaskObservation, TaskState
-from vai_app.domain.operations import REPUBLISH_SECONDS, Operation, StepName, problem_of
+from vai_app.domain.operations import REPUBLISH_SECONDS, Operation, OperationState, StepName, problem_of
 from vai_app.domain.ports import Clock, LeaseLost, OperationFilter, Page, PageRequest, PendingTask
 from vai_app.store.codec import Codec
 from vai_app.store.documents import OperationDocument, collection_of
 from vai_app.store.errors import translated
-from vai_app.store.paging import page_of
+from vai_app.store.paging import NEWEST_ID_FIRST, page_of
 
 _codec = Codec(Operation)
 # What a save never writes: the wish to cancel is the user's, the version is counted by the database.
@@ -62,7 +62,7 @@ class MongoOperations:
             "open": wanted.open,
         }
         query = {name: value for name, value in equal.items() if value is not None}
-        return page_of(self._collection, query, page, load=_codec.from_document, descending=True)
+        return page_of(self._collection, query, page, load=_codec.from_document, order=NEWEST_ID_FIRST)
 
     def open_on(self, target_ids: Collection[str]) -> Mapping[str, Operation]:
         """Return the open operation of each target that has one."""
@@ -84,15 +84,21 @@ class MongoOperations:
         return _codec.from_document(document) if document else None
 
     def save(self, operation: Operation) -> Operation:
-        """Store what the claim's holder made of it."""
+        """Store what the claim's holder made of it, and keep a wish to cancel that came meanwhile."""
         document = _document(operation)
         changes = {name: value for name, value in document.items() if name not in _NOT_SAVED}
-        written = self._collection.update_one(
-            {"_id": operation.id, "version": operation.version}, {"$set": changes, "$inc": {"version": 1}}
+        stored = self._collection.find_one_and_update(
+            {"_id": operation.id, "version": operation.version},
+            {"$set": changes, "$inc": {"version": 1}},
+            {"cancel_requested": 1},
+            return_document=ReturnDocument.AFTER,
         )
-        if written.matched_count == 0:
+        if stored is None:
             raise LeaseLost(operation.id)
-        return replace(operation, version=operation.version + 1)
+        saved = replace(operation, version=operation.version + 1, cancel_requested=stored["cancel_requested"])
+        if saved.state is OperationState.RUNNING and saved.cancel_requested and not operation.cancel_requested:
+            return self._make_due(saved)
+        return saved
 
     def record_task(self, pending: PendingTask, seen: TaskObservation) -> bool:
         """Write the end of an awaited native task, unless a worker is just looking at the operation."""
@@ -105,12 +111,7 @@ class MongoOperations:
         if seen.machine_ref is not None:
             changes["native_task.machine_ref"] = seen.machine_ref
         if problem is not None:
-            changes["native_task.problem"] = {
-                "problem": problem.problem,
-                "title": problem.title,
-                "detail": problem.detail,
-                "step": problem.step,
-            }
+            changes["native_task.problem"] = asdict(problem)
         written = self._collection.update_one(
             {
                 "_id": pending.operation_id,
@@ -137,7 +138,7 @@ class MongoOperations:
         while len(taken) < limit:
             now = self._clock()
             document = self._collection.find_one_and_update(
-                {"open": True, "due_at": {"$lte": now}},
+                {"open": True, "due_at": {"$lte": now}, **_unleased(now)},
                 {"$set": {"due_at": now + timedelta(seconds=REPUBLISH_SECONDS)}},
                 sort=[("due_at", 1)],
             )
@@ -155,13 +156,19 @@ class MongoOperations:
             return_document=ReturnDocument.AFTER,
         )
         if document is None:
-            message = f"Operation {operation_id} has ended: it {self.get(operation_id, tenant).state}."
+            message = f"Operation {operation_id} has ended: it is {self.get(operation_id, tenant).state}."
             raise Conflict(message)
         return _codec.from_document(document)
 
     def clear_residue(self, operation_id: str) -> None:
         """Record that what a failed undo left is gone."""
         self._collection.update_one({"_id": operation_id}, {"$set": {"residue": []}})
+
+    def _make_due(self, operation: Operation) -> Operation:
+        """Let the sweeper pick up at once what a user cancelled while a worker held it."""
+        now = self._clock()
+        self._collection.update_one({"_id": operation.id, "version": operation.version}, {"$set": {"due_at": now}})
+        return replace(operation, due_at=now)
 
     def _earlier(self, operation: Operation) -> Operation:
         """Say why an insert met another document: its idempotency key, or the busy machine."""
@@ -186,7 +193,7 @@ def _document(operation: Operation) -> dict[str, Any]:
     return document
 
 
-def _unleased(now: object) -> dict[str, Any]:
+def _unleased(now: datetime) -> dict[str, Any]:
     return {"$or": [{"lease_until": None}, {"lease_until": {"$lte": now}}]}
 
 

@@ -1,9 +1,11 @@
-"""Opaque page tokens, and the one way all lists are paged."""
+"""Opaque page tokens, and the one way all lists are paged: by the key of the last entry, never by counting."""
 
 import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from pymongo.collection import Collection
@@ -13,6 +15,22 @@ from vai_app.domain.ports import LARGEST_PAGE, Page, PageRequest
 
 T = TypeVar("T")
 
+_LONGEST_TOKEN = 512
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a list is sorted: by ``fields`` in turn, the last of which is unique. Fields are strings or times."""
+
+    fields: tuple[str, ...]
+    descending: bool
+
+
+BY_ID = Order(("_id",), descending=False)
+NEWEST_ID_FIRST = Order(("_id",), descending=True)
+NEWEST_FIRST = Order(("at", "_id"), descending=True)
+
 
 def page_of(
     collection: Collection[dict[str, Any]],
@@ -20,37 +38,65 @@ def page_of(
     page: PageRequest,
     *,
     load: Callable[[Mapping[str, Any]], T],
-    descending: bool,
+    order: Order,
 ) -> Page[T]:
-    """Return one page in order of ``_id``, which is the order of creation. Raises InvalidRequest."""
+    """Return one page. Raises InvalidRequest for a size or a token that cannot be."""
     if not 1 <= page.size <= LARGEST_PAGE:
         message = f"page_size must be between 1 and {LARGEST_PAGE}."
         raise InvalidRequest(message, [{"field": "page_size", "message": message}])
     filters: list[Mapping[str, Any]] = [query]
     if page.token is not None:
-        filters.append({"_id": {"$lt" if descending else "$gt": _read(page.token)}})
+        filters.append(_beyond(order, read_token(page.token, order)))
+    direction = -1 if order.descending else 1
     found = list(
         collection.find({"$and": filters} if len(filters) > 1 else query)
-        .sort("_id", -1 if descending else 1)
+        .sort([(name, direction) for name in order.fields])
         .limit(page.size + 1)
     )
-    following = _write(found[page.size - 1]["_id"]) if len(found) > page.size else None
+    following = write_token(found[page.size - 1], order) if len(found) > page.size else None
     return Page(items=[load(document) for document in found[: page.size]], next_token=following)
 
 
-def _write(last_id: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps(last_id).encode()).decode().rstrip("=")
+def write_token(last: Mapping[str, Any], order: Order) -> str:
+    """Return the token of the page after the document ``last``."""
+    key = [_milliseconds(last[name]) if isinstance(last[name], datetime) else last[name] for name in order.fields]
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
 
 
-def _read(token: str) -> str:
+def read_token(token: str, order: Order) -> list[str | datetime]:
+    """Return the key that a token names. Raises InvalidRequest for one that no list of this order returned."""
+    if len(token) > _LONGEST_TOKEN:
+        raise _invalid()
     try:
         padded = token + "=" * (-len(token) % 4)
-        last_id = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error) as error:
+        key = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
+        if not isinstance(key, list) or len(key) != len(order.fields):
+            raise _invalid()
+        return [_read_part(part, is_id=name == "_id") for part, name in zip(key, order.fields, strict=True)]
+    except (ValueError, OverflowError, RecursionError, binascii.Error) as error:
         raise _invalid() from error
-    if not isinstance(last_id, str):
-        raise _invalid()
-    return last_id
+
+
+def _beyond(order: Order, key: list[str | datetime]) -> Mapping[str, Any]:
+    beyond, or_at = ("$lt", "$lte") if order.descending else ("$gt", "$gte")
+    if len(key) == 1:
+        return {order.fields[0]: {beyond: key[0]}}
+    first, last = order.fields
+    # The first condition bounds the walk through the index, the second leaves out what was shown of it.
+    return {first: {or_at: key[0]}, "$or": [{first: {beyond: key[0]}}, {last: {beyond: key[1]}}]}
+
+
+def _read_part(part: object, *, is_id: bool) -> str | datetime:
+    if is_id and isinstance(part, str):
+        part.encode()  # MongoDB takes no lone surrogate
+        return part
+    if not is_id and type(part) is int:
+        return _EPOCH + timedelta(milliseconds=part)
+    raise _invalid()
+
+
+def _milliseconds(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _invalid() -> InvalidRequest:
