@@ -55,6 +55,12 @@ def initiate_replica_set(port: int, password: str | None = None) -> None:
         _move_member(client, port)
 
 
+def is_primary(url: str) -> bool:
+    """Whether the server takes writes. Raises pymongo's errors while it is not up."""
+    with _client(url) as client:
+        return bool(client.admin.command("hello").get("isWritablePrimary"))
+
+
 def valkey_command(data: Path, port: int) -> list[str]:
     """Return the command line of a server that keeps its data. The password is in ``data/valkey.conf``."""
     configuration = data / "valkey.conf"

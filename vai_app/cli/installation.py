@@ -7,14 +7,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 
-import pymongo
 import redis
 from pymongo.errors import PyMongoError
 
-from vai_app.bootstrap import Services, build_services
-from vai_app.cli.embedded import initiate_replica_set, mongod_command, mongodb_url, valkey_command
+from vai_app.bootstrap import build_services
+from vai_app.cli.embedded import initiate_replica_set, is_primary, mongod_command, mongodb_url, valkey_command
 from vai_app.cli.state_folder import ADMIN_TOKEN_FILE, StateFolder
 from vai_app.cli.supervisor import Process, Supervisor, Tell
 from vai_app.dispatch import CONTROL, PROVISION, REQUESTS
@@ -38,8 +36,11 @@ class Installation:
         self._environment: dict[str, str] = {}
         self.flower_password = ""
 
-    def start(self) -> None:
-        """Start everything, in order, and wait until it serves. Raises ServiceUnavailable, Conflict."""
+    def start(self, stopping: Callable[[], bool]) -> None:
+        """Start everything, in order, and wait until it serves, or until ``stopping``.
+
+        Raises ServiceUnavailable, Conflict.
+        """
         self.folder.open()
         self.folder.lock()
         self._check_ports()
@@ -65,7 +66,8 @@ class Installation:
             self._supervisor.start(process)
         self._write_run()
         for process in own:
-            self._supervisor.wait_ready(process.name)
+            if not stopping():
+                self._supervisor.wait_ready(process.name)
 
     def keep_running(self, stopping: Callable[[], bool]) -> None:
         """Start again what ends, until ``stopping``."""
@@ -81,31 +83,19 @@ class Installation:
 
     def child_settings(self) -> Settings:
         """Return the settings as the processes of this installation have them."""
-        return self._settings.model_copy(
-            update={
-                name.removeprefix("VAI_").lower(): type(getattr(self._settings, name.removeprefix("VAI_").lower()))(
-                    value
-                )
-                for name, value in self._environment.items()
-            }
-        )
+        values = {name.removeprefix("VAI_").lower(): value for name, value in self._environment.items()}
+        values["state_folder"] = str(self.folder.path)
+        return Settings.model_validate({**self._settings.model_dump(), **values})
 
     def _write_run(self) -> None:
+        """Leave the key out: it is in its file."""
         public = {name: value for name, value in self._environment.items() if name != "VAI_SECRET_KEY"}
-        self.folder.write_run(
-            {
-                **public,
-                "VAI_API_PORT": str(self._settings.api_port),
-                "VAI_FLOWER_PORT": str(self._settings.flower_port),
-            },
-            self._supervisor.pids(),
-        )
+        ports = {"VAI_API_PORT": self._settings.api_port, "VAI_FLOWER_PORT": self._settings.flower_port}
+        self.folder.write_run({**public, **{name: str(port) for name, port in ports.items()}}, self._supervisor.pids())
 
     def _check_ports(self) -> None:
-        for port, variable in (
-            (self._settings.api_port, "VAI_API_PORT"),
-            (self._settings.flower_port, "VAI_FLOWER_PORT"),
-        ):
+        for variable in ("VAI_API_PORT", "VAI_FLOWER_PORT"):
+            port = getattr(self._settings, variable.removeprefix("VAI_").lower())
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
@@ -124,8 +114,7 @@ class Installation:
         def primary() -> bool:
             try:
                 initiate_replica_set(port, password)
-                with pymongo.MongoClient(url, serverSelectionTimeoutMS=1000) as client:
-                    return bool(client.admin.command("hello").get("isWritablePrimary"))
+                return is_primary(url)
             except PyMongoError:
                 return False
 
@@ -213,11 +202,6 @@ class Installation:
         return ready
 
 
-def services_of(settings: Settings) -> Services:
-    """Return the services for a command that works on the database itself."""
-    return build_services(settings)
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -228,8 +212,3 @@ def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
-
-
-def log_path(folder: Path, name: str) -> Path:
-    """Return the log of a process."""
-    return folder / "logs" / f"{name}.log"

@@ -1,0 +1,164 @@
+"""``vai datacenter``: the datacenters that VAI manages."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vai_app.cli.client import Json
+from vai_app.cli.context import AsJson, client
+from vai_app.cli.output import console, print_table, show
+
+app = typer.Typer(help="Datacenters: register, watch over, forget.", no_args_is_help=True)
+
+Datacenter = Annotated[str, typer.Argument(help="Name or id of a datacenter.")]
+_PASSWORD_VARIABLE = "VAI_DATACENTER_PASSWORD"  # noqa: S105 - the name of a variable
+
+
+@app.command("register")
+def register(  # noqa: PLR0913 - one parameter an option
+    name: str,
+    kind: Annotated[str, typer.Option(help="vmware, simulated, ...")],
+    endpoint: Annotated[str, typer.Option(help="Such as https://vcenter.example.org")],
+    username: Annotated[str | None, typer.Option(help="Account at the datacenter.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help=f"File with the password; else {_PASSWORD_VARIABLE}, else a prompt.")
+    ] = None,
+    ca_certificate: Annotated[Path | None, typer.Option(help="PEM of the authority to trust.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="name=value of the kind's own; JSON values.")] = None,
+    *,
+    insecure: Annotated[bool, typer.Option(help="Do not verify the TLS certificate.")] = False,
+    verify_now: Annotated[bool, typer.Option("--verify/--no-verify", help="Try the connection first.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Register a datacenter, after it accepted the credentials."""
+    credentials = {}
+    if username is not None:
+        credentials = {"username": username, "password": _password(password_file)}
+    body = {
+        "name": name,
+        "kind": kind,
+        "endpoint": endpoint,
+        "credentials": credentials,
+        "verify_tls": not insecure,
+        "ca_certificate": ca_certificate.read_text() if ca_certificate else None,
+        "options": dict(_option(each) for each in option or []),
+        "verify_now": verify_now,
+    }
+    with client() as api:
+        registered = api.post("/datacenters", body)
+    show(registered, as_json=as_json, table=lambda: _print_datacenters([registered]))
+
+
+@app.command("list")
+def list_datacenters(*, as_json: AsJson = False) -> None:
+    """List datacenters."""
+    with client() as api:
+        found = api.get("/datacenters")["items"]
+    show(found, as_json=as_json, table=lambda: _print_datacenters(found))
+
+
+@app.command("show")
+def show_datacenter(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
+    """Show a datacenter and its capacity."""
+    with client() as api:
+        found = api.get(f"/datacenters/{datacenter}")
+        capacity = api.get(f"/datacenters/{datacenter}/capacity")
+    rows = [(key.replace("_", " "), str(value)) for key, value in {**found, **capacity}.items()]
+    show({**found, "capacity": capacity}, as_json=as_json, table=lambda: print_table(found["name"], ("", ""), rows))
+
+
+@app.command("inventory")
+def inventory(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
+    """Show clusters, hosts, datastores, networks and images."""
+    with client() as api:
+        found = api.get(f"/datacenters/{datacenter}/inventory")
+    show(found, as_json=as_json, table=lambda: _print_inventory(found))
+
+
+@app.command("verify")
+def verify(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
+    """Try the stored connection now."""
+    with client() as api:
+        found = api.post(f"/datacenters/{datacenter}/verify")
+    show(found, as_json=as_json, table=lambda: _print_datacenters([found]))
+
+
+@app.command("enable")
+def enable(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
+    """Let VAI use a datacenter again."""
+    _set_enabled(datacenter, enabled=True, as_json=as_json)
+
+
+@app.command("disable")
+def disable(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
+    """Stop VAI from calling a datacenter."""
+    _set_enabled(datacenter, enabled=False, as_json=as_json)
+
+
+@app.command("forget")
+def forget(datacenter: Datacenter) -> None:
+    """Forget a datacenter that holds no machine of VAI's."""
+    with client() as api:
+        api.change_configuration("DELETE", f"/datacenters/{datacenter}")
+    console.print(f"{datacenter} is forgotten.")
+
+
+def _set_enabled(datacenter: str, *, enabled: bool, as_json: bool) -> None:
+    with client() as api:
+        found = api.change_configuration("PATCH", f"/datacenters/{datacenter}", {"enabled": enabled})
+    show(found, as_json=as_json, table=lambda: _print_datacenters([found]))
+
+
+def _password(path: Path | None) -> str:
+    if path is not None:
+        return path.read_text().strip()
+    return os.environ.get(_PASSWORD_VARIABLE) or str(typer.prompt("Password", hide_input=True))
+
+
+def _option(given: str) -> tuple[str, object]:
+    name, equals, value = given.partition("=")
+    if not equals:
+        message = f"{given!r} is not name=value"
+        raise typer.BadParameter(message)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _print_datacenters(datacenters: list[Json]) -> None:
+    columns = ("name", "kind", "endpoint", "enabled", "reachable", "product", "problem")
+    rows = [
+        (
+            each["name"],
+            each["kind"],
+            each["endpoint"],
+            "yes" if each["enabled"] else "no",
+            each["reachability"],
+            each["product"] or "",
+            each["problem"] or "",
+        )
+        for each in datacenters
+    ]
+    print_table("Datacenters", columns, rows)
+
+
+def _print_inventory(found: Json) -> None:
+    hosts = [
+        (
+            host["name"],
+            host["cluster"] or "",
+            host["state"],
+            f"{host['used_cpus']}/{host['cpus']}",
+            f"{host['used_memory_mib']}/{host['memory_mib']}",
+        )
+        for host in found["hosts"]
+    ]
+    print_table("Hosts", ("name", "cluster", "state", "CPUs used", "MiB used"), hosts)
+    stores = [(store["name"], str(store["free_gib"]), str(store["capacity_gib"])) for store in found["datastores"]]
+    print_table("Datastores", ("name", "free GiB", "GiB"), stores)
+    print_table("Networks", ("name", "ref"), [(each["name"], each["ref"]) for each in found["networks"]])
+    print_table("Images", ("name", "ref"), [(each["name"], each["ref"]) for each in found["images"]])

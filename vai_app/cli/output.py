@@ -1,0 +1,54 @@
+"""What the commands print: tables for people, JSON for programs."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+errors = Console(stderr=True)
+
+Row = Sequence[str]
+_STYLES = {
+    "active": "green",
+    "succeeded": "green",
+    "on": "green",
+    "reachable": "green",
+    "ok": "green",
+    "failed": "red",
+    "missing": "red",
+    "unreachable": "red",
+    "rejected": "yellow",
+    "cancelled": "yellow",
+}
+
+
+def print_json(value: Any) -> None:
+    """Print for programs: stable, on standard output, without colours."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Print for people."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_styled(cell) for cell in row))
+    console.print(table)
+
+
+def show(value: Any, *, as_json: bool, table: Callable[[], None]) -> None:
+    """Print JSON or the table."""
+    if as_json:
+        print_json(value)
+    else:
+        table()
+
+
+def _styled(cell: str) -> str:
+    style = _STYLES.get(cell)
+    return f"[{style}]{cell}[/]" if style else cell
