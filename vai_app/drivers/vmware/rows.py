@@ -13,6 +13,7 @@ from pyVmomi import VmomiSupport, vim, vmodl
 _VIM = "{urn:vim25}"
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _NAMESPACE = "urn:vim25"
+_ENVELOPE = "{http://schemas.xmlsoap.org/soap/envelope/}Envelope"
 
 Element = ET.Element
 
@@ -69,12 +70,20 @@ class Page:
     token: str | None
 
 
+def envelope(body: bytes) -> Element:
+    """Return the root of a SOAP answer. Raises ParseError for anything else, so that no page counts as emptiness."""
+    root = ET.fromstring(body)  # noqa: S314 - expat 2.4.1 and later bounds the growth of entities
+    if root.tag != _ENVELOPE:
+        raise ET.ParseError(f"{root.tag} is no SOAP envelope")
+    return root
+
+
 def parse_page(body: bytes) -> Page:
     """Read the answer of RetrievePropertiesEx or ContinueRetrievePropertiesEx.
 
     Raises ParseError, and NotAuthenticated where vCenter answered without the properties for lack of a session.
     """
-    root = ET.fromstring(body)  # noqa: S314 - expat 2.4.1 and later bounds the growth of entities
+    root = envelope(body)
     rows = [_row(element) for element in root.iter(f"{_VIM}objects")]
     token = next(root.iter(f"{_VIM}token"), None)
     return Page(rows, None if token is None else token.text)
@@ -82,7 +91,7 @@ def parse_page(body: bytes) -> Page:
 
 def parse_updates(body: bytes) -> tuple[str | None, list[Row]]:
     """Read the answer of WaitForUpdatesEx: the next version (``None`` when nothing changed), and what changed."""
-    root = ET.fromstring(body)  # noqa: S314 - as above
+    root = envelope(body)
     version = next(root.iter(f"{_VIM}version"), None)
     rows = []
     for update in root.iter(f"{_VIM}objectSet"):
@@ -110,7 +119,7 @@ def fault_in(localized: Element) -> vmodl.MethodFault:
 
 def fault_answered(body: bytes) -> vmodl.MethodFault:
     """Rebuild the fault that a SOAP answer holds instead of a result. Raises ParseError."""
-    root = ET.fromstring(body)  # noqa: S314 - as above
+    root = envelope(body)
     for detail in root.iter("detail"):
         for element in detail:
             return _fault_of(element)

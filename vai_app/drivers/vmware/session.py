@@ -16,7 +16,7 @@ from pyVmomi import SoapAdapter, vim, vmodl
 from vai_app.domain.errors import ProviderAuthenticationFailed
 from vai_app.drivers.vmware.faults import TRANSLATED, error_of
 from vai_app.drivers.vmware.options import Endpoint
-from vai_app.drivers.vmware.rows import Page, Row, fault_answered, parse_page
+from vai_app.drivers.vmware.rows import Page, Row, envelope, fault_answered, parse_page
 from vai_app.drivers.vmware.transport import Line, Transport
 
 T = TypeVar("T")
@@ -153,6 +153,7 @@ class Session(SoapAdapter.SoapStubAdapterBase):  # type: ignore[misc] # pyVmomi 
 
     def _call(self, mo: vim.ManagedObject, info: Any, args: Sequence[Any]) -> Any:
         body = self._checked(*self._transport.exchange(self.SerializeRequest(mo, info, args)))
+        envelope(body)  # pyVmomi takes anything that begins like XML
         return SoapAdapter.SoapResponseDeserializer(self).Deserialize(body, info.result)
 
     def _raw(self, mo: vim.ManagedObject, method: str, *args: Any) -> bytes:
