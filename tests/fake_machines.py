@@ -21,6 +21,7 @@ from vai_app.domain.virtual_machines import (
     drift_of,
 )
 
+_REMOVED = "The datacenter no longer shows it: it was removed behind VAI's back."
 _ENDED = (MachineState.FAILED, MachineState.DELETED)
 
 
@@ -81,17 +82,18 @@ class InMemoryMachines:
                 provider_ref=provider_ref,
                 mark=mark,
                 observed_power=Power.OFF,
+                observed_at=self._clock(),
                 problem=None,
             )
 
     def record_power(self, machine_id: str, power: Power) -> None:
-        self._record(machine_id, observed_power=power)
+        self._record(machine_id, observed_power=power, observed_at=self._clock())
 
     def record_size(self, machine_id: str, size: Size) -> None:
         with self._lock:
             if machine_id in self._stored:
                 spec = replace(self._stored[machine_id].spec, size=size)
-                self._record(machine_id, spec=spec, observed_size=size, drift=())
+                self._record(machine_id, spec=spec, observed_size=size, drift=(), observed_at=self._clock())
 
     def record_adopted(self, machine_id: str, tenant: str, mark: Mark) -> None:
         with self._lock:
@@ -146,26 +148,30 @@ class InMemoryMachines:
         for machine_id, seen in matched.items():
             self._compare(here[machine_id], seen, started_at, changes)
         absent = [each for each in here.values() if each.id not in matched]
-        missing, gone = self._miss(absent, started_at)
+        missing, gone = self._miss(absent, {seen.ref for seen in listing}, started_at)
         lists = {name: tuple(values) for name, values in changes.items()}
         return Changes(seen=len(listing), missing=tuple(missing), gone_strangers=tuple(gone), **lists)
 
     def _may_be_orphan(self, ended: VirtualMachine, seen: MachineObservation) -> bool:
         return self._former_ref.get(ended.id) in (None, seen.ref)
 
-    def _miss(self, absent: list[VirtualMachine], started_at: datetime) -> tuple[list[str], list[str]]:
+    def _miss(self, absent: list[VirtualMachine], refs: set[str], started_at: datetime) -> tuple[list[str], list[str]]:
         missing, gone = [], []
-        problem = "The datacenter no longer shows it: it was removed behind VAI's back."
         for each in absent:
             if each.provider_ref is None or self._recorded_at[each.id] > started_at:
                 continue
             if not each.managed:
                 del self._stored[each.id]
                 gone.append(each.id)
-            elif each.state is MachineState.ACTIVE:
-                lost = replace(each, state=MachineState.MISSING, observed_power=Power.UNKNOWN, problem=problem)
-                self._stored[each.id] = replace(lost, observed_at=self._clock())
+                continue
+            lost = each
+            if each.state is MachineState.ACTIVE:
+                lost = replace(each, state=MachineState.MISSING, observed_power=Power.UNKNOWN, problem=_REMOVED)
                 missing.append(each.id)
+            if each.provider_ref in refs:
+                lost = replace(lost, provider_ref=None)
+            if lost != each:
+                self._stored[each.id] = replace(lost, observed_at=self._clock())
         return missing, gone
 
     def _compare(
@@ -230,7 +236,7 @@ class InMemoryMachines:
     def _record(self, machine_id: str, **changes: Any) -> None:
         with self._lock:
             if machine_id in self._stored:
-                self._store(replace(self._stored[machine_id], observed_at=self._clock(), **changes))
+                self._store(replace(self._stored[machine_id], **changes))
 
     def _close(self, machine_id: str, **changes: Any) -> None:
         with self._lock:

@@ -269,7 +269,9 @@ class InMemoryDatacenters:
             return found.reachability is not Reachability.UNREACHABLE
 
     def _current(self, datacenter_id: str, revision: int) -> Datacenter:
-        found = self.get(datacenter_id)
+        if datacenter_id not in self._stored:
+            raise NotFound(f"There is no datacenter {datacenter_id!r}.")
+        found = self._stored[datacenter_id]
         if found.revision != revision:
             raise PreconditionFailed(f"The datacenter's revision is {found.revision} now.")
         return found
@@ -321,7 +323,8 @@ class InMemoryTokens:
         self._stored: dict[str, ApiToken] = {}
 
     def insert(self, token: ApiToken) -> None:
-        self._stored[token.id] = token
+        if self.find(token.digest) is None:
+            self._stored[token.id] = token
 
     def find(self, digest: str) -> ApiToken | None:
         return next((each for each in list(self._stored.values()) if each.digest == digest), None)

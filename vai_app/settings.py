@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(default=1.0, gt=0, description="How often lost nudges are published again.")
     inventory_seconds: float = Field(default=30.0, gt=0, description="How often every datacenter is listed completely.")
     event_retention_days: float = Field(default=90.0, gt=0, description="Older events move to the archive.")
+    api_url: str | None = Field(default=None, description="For the vai command: the API, if not at host and port.")
+    token: SecretStr = Field(
+        default=SecretStr(""), description="For the vai command; empty reads admin.token in the state folder."
+    )
     log_level: str = Field(default="INFO", description="Of the processes' own logs.")
 
     @field_validator("state_folder")

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pymongo
 from pymongo.errors import PyMongoError
 
 from tests.lab.process import ServerProcess, free_port
-from vai_app.cli.embedded import initiate_replica_set, mongod_command
+from vai_app.cli.embedded import initiate_replica_set, is_primary, mongod_command, mongodb_url
 
 
 class Mongo:
@@ -15,7 +14,7 @@ class Mongo:
     def __init__(self, folder: Path) -> None:
         """Data and log live in ``folder``."""
         self.port = free_port()
-        self.url = f"mongodb://127.0.0.1:{self.port}/?replicaSet=rs0&directConnection=true"
+        self.url = mongodb_url(self.port)
         data = folder / "mongo"
         data.mkdir(parents=True, exist_ok=True)
         self._process = ServerProcess("mongod", mongod_command(data, self.port), folder)
@@ -35,7 +34,6 @@ class Mongo:
     def _primary(self) -> bool:
         try:
             initiate_replica_set(self.port)
-            with pymongo.MongoClient(self.url, serverSelectionTimeoutMS=500) as client:
-                return bool(client.admin.command("hello").get("isWritablePrimary"))
+            return is_primary(self.url)
         except PyMongoError:
             return False
