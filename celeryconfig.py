@@ -40,7 +40,8 @@ task_create_missing_queues = False
 task_routes = {name: {"queue": queue, "routing_key": queue} for name, queue in QUEUE_OF.items()}
 
 task_acks_late = True
-task_acks_on_failure_or_timeout = True
+task_acks_on_failure = True
+task_acks_on_timeout = True
 task_reject_on_worker_lost = False
 worker_prefetch_multiplier = 1
 worker_pool = "threads"

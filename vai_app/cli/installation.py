@@ -1,8 +1,10 @@
 """An installation on this machine: which processes it has, in which order they start, when it is ready."""
 
 import contextlib
+import os
 import secrets
 import socket
+import subprocess
 import sys
 import time
 import urllib.request
@@ -11,18 +13,16 @@ from collections.abc import Callable
 import redis
 from pymongo.errors import PyMongoError
 
-from vai_app.bootstrap import build_services
 from vai_app.cli.embedded import initiate_replica_set, is_primary, mongod_command, mongodb_url, valkey_command
-from vai_app.cli.state_folder import ADMIN_TOKEN_FILE, StateFolder
+from vai_app.cli.state_folder import StateFolder
 from vai_app.cli.supervisor import Process, Supervisor, Tell
 from vai_app.dispatch import CONTROL, PROVISION, REQUESTS
 from vai_app.domain.errors import Conflict, ServiceUnavailable
-from vai_app.domain.principals import Principal
 from vai_app.settings import SECRET_KEY_FILE, Settings
 
 MONGODB, VALKEY = "mongodb", "valkey"
 _CHECK_SECONDS = 0.5
-_ADMIN = Principal(name="admin", tenant="default", roles=("admin",))
+_PREPARE_SECONDS = 60.0
 
 
 class Installation:
@@ -81,12 +81,6 @@ class Installation:
         self._supervisor.stop(keep_until_last=(VALKEY, MONGODB))
         self.folder.clear_run()
 
-    def child_settings(self) -> Settings:
-        """Return the settings as the processes of this installation have them."""
-        values = {name.removeprefix("VAI_").lower(): value for name, value in self._environment.items()}
-        values["state_folder"] = str(self.folder.path)
-        return Settings.model_validate({**self._settings.model_dump(), **values})
-
     def _write_run(self) -> None:
         """Leave the key out: it is in its file."""
         public = {name: value for name, value in self._environment.items() if name != "VAI_SECRET_KEY"}
@@ -140,16 +134,17 @@ class Installation:
         self._supervisor.wait_ready(process.name)
 
     def _prepare(self) -> None:
-        """Check that the servers answer, make indexes and the administrator's token."""
-        services = build_services(self.child_settings())
-        try:
-            for part, state in services.readiness().items():
-                if state != "ok":
-                    raise ServiceUnavailable(f"The {part} is not ready: {state}")
-            services.store.prepare()
-            services.access.enrol(self.folder.secret(ADMIN_TOKEN_FILE), _ADMIN)
-        finally:
-            services.close()
+        """Check that the servers answer, make indexes and the administrator's token, as every process will see them."""
+        done = subprocess.run(
+            [sys.executable, "-m", "vai_app.cli.main", "prepare"],
+            env={**os.environ, **self._environment},
+            capture_output=True,
+            text=True,
+            timeout=_PREPARE_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise ServiceUnavailable(" ".join(done.stderr.split()))
 
     def _own_processes(self) -> list[Process]:
         """Return VAI's processes: the table that ``vai status`` shows."""

@@ -1,6 +1,7 @@
 """What the commands print: tables for people, JSON for programs."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -8,7 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-console = Console()
+_PIPE_WIDTH = 200
+
+console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 errors = Console(stderr=True)
 
 Row = Sequence[str]
@@ -26,6 +29,9 @@ _STYLES = {
 }
 
 
+_WHOLE = ("id", "name")  # what a person copies is not broken into lines
+
+
 def print_json(value: Any) -> None:
     """Print for programs: stable, on standard output, without colours."""
     typer.echo(json.dumps(value, indent=2))
@@ -35,7 +41,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Row]) -> None
     """Print for people."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
         table.add_row(*(_styled(cell) for cell in row))
     console.print(table)

@@ -6,6 +6,7 @@ Every child leads a session of its own and asks the kernel to be ended when the 
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ _STOP_SECONDS = 25.0
 _LONGEST_BACKOFF_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _LARGEST_LOG_BYTES = 10 * 1024 * 1024
-_TELLING = ("WARNING", "ERROR", "CRITICAL", "Traceback")
+_TELLING = re.compile(r"\b(WARNING|ERROR|CRITICAL)[/\]: ]|^Traceback")
 
 Tell = Callable[[str, str], None]
 """Called with a process's name and a line that a person should see."""
@@ -167,7 +168,7 @@ class _Running:
                 with self._log.open("ab") as file:
                     file.write(lines)
                 text = lines.decode(errors="replace").rstrip()
-                if not self.process.quiet and any(word in text for word in _TELLING):
+                if not self.process.quiet and _TELLING.search(text):
                     self._tell(self.process.name, text)
 
 
