@@ -14,9 +14,9 @@ import redis
 from pymongo.errors import PyMongoError
 
 from vai_app.cli.embedded import initiate_replica_set, is_primary, mongod_command, mongodb_url, valkey_command
+from vai_app.cli.processes import API, FLOWER, PROVISION_WORKER, REQUEST_WORKER, command_lines
 from vai_app.cli.state_folder import StateFolder
 from vai_app.cli.supervisor import Process, Supervisor, Tell
-from vai_app.dispatch import CONTROL, PROVISION, REQUESTS
 from vai_app.domain.errors import Conflict, ServiceUnavailable
 from vai_app.settings import SECRET_KEY_FILE, Settings
 
@@ -148,35 +148,22 @@ class Installation:
 
     def _own_processes(self) -> list[Process]:
         """Return VAI's processes: the table that ``vai status`` shows."""
-        celery = [sys.executable, "-m", "celery", "-A", "vai_app.celery_app"]
-        worker = [*celery, "worker", "--without-gossip", "--without-mingle", "--loglevel", self._settings.log_level]
-        flower = [*celery, "flower", "--address=127.0.0.1", f"--port={self._settings.flower_port}"]
-        gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:vai_app.api.gunicorn_conf", "vai_app.api.wsgi:app"]
-        environment = self._environment
-        flower_environment = {**environment, "FLOWER_BASIC_AUTH": f"admin:{self.flower_password}"}
+        ready: dict[str, Callable[[], bool]] = {
+            API: self._api_ready,
+            REQUEST_WORKER: self._worker_ready(REQUEST_WORKER),
+            PROVISION_WORKER: self._worker_ready(PROVISION_WORKER),
+            FLOWER: lambda: _answers(self._settings.flower_port),
+        }
+        flower = {"FLOWER_BASIC_AUTH": f"admin:{self.flower_password}"}
         return [
-            Process("api", gunicorn, self._api_ready, environment),
             Process(
-                "worker-requests",
-                [*worker, "-n", "requests@%h", "-Q", f"{REQUESTS},{CONTROL}", "--concurrency", "8"],
-                self._worker_ready("requests"),
-                environment,
-            ),
-            Process(
-                "worker-provision",
-                [*worker, "-n", "provision@%h", "-Q", PROVISION],
-                self._worker_ready("provision"),
-                environment,
-            ),
-            Process("watcher", [sys.executable, "-m", "vai_app.watcher"], lambda: True, environment),
-            Process("beat", [*celery, "beat", "--loglevel", "WARNING"], lambda: True, environment),
-            Process(
-                "flower",
-                flower,
-                lambda: _answers(self._settings.flower_port),
-                flower_environment,
-                quiet=True,
-            ),
+                name,
+                command,
+                ready.get(name, lambda: True),
+                {**self._environment, **(flower if name == FLOWER else {})},
+                quiet=name == FLOWER,
+            )
+            for name, command in command_lines(self._settings).items()
         ]
 
     def _api_ready(self) -> bool:
@@ -186,12 +173,12 @@ class Installation:
         return False
 
     def _worker_ready(self, name: str) -> Callable[[], bool]:
-        marker = f"{name}@"
+        log = self.folder.logs / f"{name}.log"
+        known = log.stat().st_size if log.exists() else 0
 
         def ready() -> bool:
-            log = self.folder.logs / f"worker-{name}.log"
             with contextlib.suppress(OSError):
-                return marker in log.read_text(errors="replace") and "ready." in log.read_text(errors="replace")
+                return b" ready." in log.read_bytes()[known:]
             return False
 
         return ready
