@@ -1,0 +1,206 @@
+"""Clients that make and remove machines, a killer that ends processes at random, and the count of what came of it."""
+
+import random
+import secrets
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+import httpx
+
+from tests.chaos.witness import Witness
+from tests.lab.mongo import Mongo
+from tests.lab.process import wait_until
+from tests.lab.rabbitmq import RabbitMQ
+from tests.lab.vai import Vai, machine
+from tests.lab.valkey import Valkey
+from tests.lab.vcsim import Vcsim
+from vai_app.cli.client import Json
+
+RABBITMQ = "rabbitmq"
+TASK_DELAY_MILLISECONDS = 300
+CLIENTS = 16
+PATIENCE_SECONDS = 120.0
+LEASE_SECONDS = 10.0
+_KEPT = 4  # every fourth machine stays until the end
+_OPEN = ("pending", "running", "undoing")
+
+
+@dataclass
+class Report:
+    """Counts of one run."""
+
+    seed: int
+    created: int = 0
+    deleted: int = 0
+    refused: list[str] = field(default_factory=list)
+    kills: Counter[str] = field(default_factory=Counter)
+    duplicates: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    orphaned_files: list[str] = field(default_factory=list)
+    endless: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was lost, doubled, left or endless, and every request was granted."""
+        return not (self.refused or self.duplicates or self.lost or self.orphans or self.orphaned_files or self.endless)
+
+
+class KillTest:
+    """One run, repeatable by its seed as far as processes can be."""
+
+    def __init__(self, folder: Path, *, seed: int, machines: int, seconds: float) -> None:
+        """``machines`` are made and removed within ``seconds`` of killing; then the dust settles."""
+        self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._machines = machines
+        self._seconds = seconds
+        self._report = Report(seed)
+        self._mongo, self._valkey, self._rabbitmq = Mongo(folder), Valkey(folder), RabbitMQ(folder)
+        self._datastores = folder / "vcsim"
+        self._vcsim = Vcsim(self._datastores, "-task-delay", f"{TASK_DELAY_MILLISECONDS}ms")
+        self._vai = Vai(
+            folder / "vai",
+            mongo_url=self._mongo.url,
+            broker_url=self._rabbitmq.url,
+            redis_url=self._valkey.url,
+            lease_seconds=LEASE_SECONDS,
+            inventory_seconds=5.0,
+        )
+
+    def run(self) -> Report:
+        """Start everything, let it be killed, look at the result and end everything."""
+        servers = (self._mongo, self._valkey, self._rabbitmq, self._vcsim)
+        try:
+            for server in servers:
+                server.start()
+            with self._vai.running():
+                self._vai.register("vc1", self._vcsim)
+                witness = Witness(self._vcsim, self._datastores)
+                self._run(witness)
+                witness.close()
+        finally:
+            for server in servers:
+                server.stop()
+        return self._report
+
+    def _run(self, witness: Witness) -> None:
+        started_at = time.monotonic()
+        calm = Event()
+        killer = Thread(target=self._kill_at_random, args=(calm,))
+        watch = Thread(target=self._watch_for_doubles, args=(witness, calm))
+        begin_after = sorted(self._random.uniform(0, self._seconds * 0.8) for _ in range(self._machines))
+        killer.start()
+        watch.start()
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            lives = [
+                clients.submit(self._live, number, started_at + after, keep=number % _KEPT == 0)
+                for number, after in enumerate(begin_after)
+            ]
+            killer.join()
+            ends = [life.result() for life in lives]
+        calm.set()
+        watch.join()
+        self._settle(witness, dict(end for end in ends if end is not None))
+        self._report.seconds = time.monotonic() - started_at
+
+    def _kill_at_random(self, calm: Event) -> None:
+        victims = [*self._vai.processes, RABBITMQ]
+        until = time.monotonic() + self._seconds
+        while time.monotonic() < until:
+            calm.wait(self._random.uniform(0.5, 3.0))
+            victim = self._random.choice(victims)
+            self._report.kills[victim] += 1
+            if victim == RABBITMQ:
+                self._rabbitmq.kill()
+                calm.wait(self._random.uniform(0.0, 2.0))
+                self._rabbitmq.start()
+            else:
+                self._vai.kill(victim)
+                calm.wait(self._random.uniform(0.0, 2.0))
+                self._vai.restart(victim)
+
+    def _watch_for_doubles(self, witness: Witness, calm: Event) -> None:
+        while not calm.wait(0.5):
+            self._report.duplicates += witness.doubled()
+
+    def _live(self, number: int, begin_at: float, *, keep: bool) -> tuple[str, str] | None:
+        """Make a machine and, unless it is kept, remove it. Returns id and name of a kept one."""
+        time.sleep(max(0.0, begin_at - time.monotonic()))  # a client's pause between requests
+        name = f"chaos-{number:03}"
+        made = self._ask("POST", "/virtual-machines", machine(name, "vc1"))
+        if made["state"] != "succeeded":
+            self._report.refused.append(f"create {name}: {made['state']}: {made['problem']}")
+            return None
+        self._report.created += 1
+        if keep:
+            return made["machine_id"], name
+        self._remove(made["machine_id"], name)
+        return None
+
+    def _remove(self, machine_id: str, name: str) -> None:
+        removed = self._ask("DELETE", f"/virtual-machines/{machine_id}", None)
+        if removed["state"] == "succeeded":
+            self._report.deleted += 1
+        else:
+            self._report.refused.append(f"delete {name}: {removed['state']}: {removed['problem']}")
+
+    def _ask(self, method: str, path: str, body: Json | None) -> Json:
+        """Ask until it is accepted, always under the same key, and follow the operation to its end."""
+        key = secrets.token_hex(16)
+        accepted = self._until_answered(method, path, body, key)
+        deadline = time.monotonic() + self._seconds + PATIENCE_SECONDS
+        while (operation := self._until_answered("GET", f"/operations/{accepted['id']}"))["state"] in _OPEN:
+            if time.monotonic() > deadline:
+                self._report.endless.append(f"{operation['id']} {operation['state']} at {operation['step']}")
+                break
+            time.sleep(0.1)
+        return operation
+
+    def _until_answered(self, method: str, path: str, body: Json | None = None, key: str | None = None) -> Json:
+        deadline = time.monotonic() + self._seconds + PATIENCE_SECONDS
+        headers = {"Authorization": f"Bearer {self._vai.token}"} | ({"Idempotency-Key": key} if key else {})
+        url = f"{self._vai.client.base_url}/api/v1{path}"
+        while True:
+            try:
+                response = httpx.request(method, url, json=body, headers=headers, timeout=20, trust_env=False)
+                if response.status_code not in {502, 503, 504}:
+                    response.raise_for_status()
+                    answered: Json = response.json()
+                    return answered
+            except httpx.TransportError:
+                pass
+            if time.monotonic() > deadline:
+                message = f"{method} {path} was not answered"
+                raise TimeoutError(message)
+            time.sleep(0.2)
+
+    def _settle(self, witness: Witness, kept: dict[str, str]) -> None:
+        """Compare vCenter with what was promised: with the kept machines, and again without them."""
+        self._note_endless()
+        self._compare(witness, kept)
+        for machine_id, name in kept.items():
+            self._remove(machine_id, name)
+        self._compare(witness, {})
+
+    def _note_endless(self) -> None:
+        def ended() -> bool:
+            return not any(True for _ in self._vai.client.items("/operations", open="true"))
+
+        try:
+            wait_until(ended, seconds=PATIENCE_SECONDS, what="every operation has ended")
+        except TimeoutError:
+            self._report.endless += [each["id"] for each in self._vai.client.items("/operations", open="true")]
+
+    def _compare(self, witness: Witness, promised: dict[str, str]) -> None:
+        seen = witness.machines()
+        present = {each.machine_id for each in seen}
+        self._report.duplicates += witness.doubled()
+        self._report.lost += [name for machine_id, name in promised.items() if machine_id not in present]
+        self._report.lost += [f"{each.name} is off" for each in seen if not each.powered_on]
+        self._report.orphans += [each.name for each in seen if each.machine_id not in promised]
+        self._report.orphaned_files += witness.orphaned_files()

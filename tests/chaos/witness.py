@@ -1,0 +1,89 @@
+"""The witness: what a simulated vCenter really holds, seen by a client that knows nothing of VAI's code."""
+
+import ssl
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyVim.connect import Disconnect, SmartConnect
+from pyVmomi import vim
+
+from tests.lab.vcsim import Vcsim
+
+_MACHINE_KEY = "vai.machine"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One machine of vCenter; ``machine_id`` is VAI's mark in it."""
+
+    name: str
+    machine_id: str | None
+    powered_on: bool
+
+
+class Witness:
+    """Looks at a vCenter and at the folder behind its datastores."""
+
+    def __init__(self, vcsim: Vcsim, datastores: Path) -> None:
+        """Log in; what is there now is the background that no later look counts."""
+        self._datastores = datastores
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        self._instance = SmartConnect(
+            host="127.0.0.1", port=vcsim.port, user=vcsim.username, pwd=vcsim.password, sslContext=context
+        )
+        self._background = {seen.name for seen in self._all()}
+        self._files_before = self._files()
+
+    def close(self) -> None:
+        """Log out."""
+        Disconnect(self._instance)
+
+    def machines(self) -> list[Seen]:
+        """Return every machine that was not there at the beginning."""
+        return [seen for seen in self._all() if seen.name not in self._background]
+
+    def doubled(self) -> list[str]:
+        """Return each mark that more than one machine bears."""
+        marks = Counter(seen.machine_id for seen in self.machines() if seen.machine_id)
+        return [mark for mark, count in marks.items() if count > 1]
+
+    def orphaned_files(self) -> list[str]:
+        """Return folders and disks on the datastores that belong to no machine of the inventory."""
+        alive = {seen.name for seen in self._all()}
+        return sorted(path for path in self._files() - self._files_before if not alive & set(Path(path).parts))
+
+    def _all(self) -> list[Seen]:
+        content = self._instance.RetrieveContent()
+        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
+        specification = vim.PropertyCollector.FilterSpec(
+            objectSet=[
+                vim.PropertyCollector.ObjectSpec(
+                    obj=view,
+                    skip=True,
+                    selectSet=[vim.PropertyCollector.TraversalSpec(type=type(view), path="view", skip=False)],
+                )
+            ],
+            propSet=[
+                vim.PropertyCollector.PropertySpec(
+                    type=vim.VirtualMachine, pathSet=["name", "config.extraConfig", "runtime.powerState"]
+                )
+            ],
+        )
+        found = content.propertyCollector.RetrieveContents([specification])
+        view.Destroy()
+        return [_seen({each.name: each.val for each in row.propSet}) for row in found]
+
+    def _files(self) -> set[str]:
+        return {str(path.relative_to(self._datastores)) for path in self._datastores.rglob("*")}
+
+
+def _seen(properties: dict[str, object]) -> Seen:
+    extra = {option.key: option.value for option in properties.get("config.extraConfig", [])}  # type: ignore[attr-defined]
+    return Seen(
+        name=str(properties["name"]),
+        machine_id=extra.get(_MACHINE_KEY),
+        powered_on=properties.get("runtime.powerState") == "poweredOn",
+    )
