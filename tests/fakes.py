@@ -177,6 +177,12 @@ class InMemoryOperations:
                 self._stored[each.id] = replace(each, due_at=now + timedelta(seconds=REPUBLISH_SECONDS))
             return free
 
+    def make_due(self, operation_id: str) -> None:
+        with self._lock:
+            found = self._stored.get(operation_id)
+            if found is not None and found.state.open and not self._leased(found):
+                self._stored[operation_id] = replace(found, due_at=self._clock())
+
     def request_cancel(self, operation_id: str, tenant: str | None) -> Operation:
         with self._lock:
             found = self.get(operation_id, tenant)

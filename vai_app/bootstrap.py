@@ -21,6 +21,7 @@ from vai_app.drivers.pool import HypervisorPool
 from vai_app.services.access import AccessService
 from vai_app.services.controller import Controller
 from vai_app.services.datacenter_registry import DatacenterRegistry
+from vai_app.services.nudge import Nudge
 from vai_app.services.placement import PlaceMachine
 from vai_app.services.provisioning import (
     AdoptMachine,
@@ -88,13 +89,14 @@ def build_services(settings: Settings) -> Services:
         clock=utc_now,
     )
     dispatcher = CeleryDispatcher()
+    nudge = Nudge(store.operations, dispatcher)
     hypervisors = HypervisorPool(datacenters=store.datacenters, share=settings.datacenter_share)
     controller = Controller(
         operations=store.operations,
         machines=store.machines,
         datacenters=store.datacenters,
-        events=store.events,
         dispatcher=dispatcher,
+        nudge=nudge,
         clock=utc_now,
         deadline_seconds=settings.operation_deadline_seconds,
     )
@@ -118,7 +120,7 @@ def build_services(settings: Settings) -> Services:
             steps=build_steps(store.datacenters, store.machines, hypervisors),
             operations=store.operations,
             events=store.events,
-            dispatcher=dispatcher,
+            nudge=nudge,
             clock=utc_now,
             lease_seconds=settings.lease_seconds,
         ),
@@ -129,7 +131,7 @@ def build_services(settings: Settings) -> Services:
             datacenters=store.datacenters,
             leases=store.leases,
             hypervisors=hypervisors,
-            dispatcher=dispatcher,
+            nudge=nudge,
             reconciler=reconciler,
             inventory_seconds=settings.inventory_seconds,
         ),

@@ -283,6 +283,16 @@ def test_a_leased_operation_is_not_due(store: AnyStore, clock: SettableClock) ->
     assert [each.id for each in store.operations.take_due(10)] == [operation.id]
 
 
+def test_what_could_not_be_published_is_due_at_the_next_look(store: AnyStore, clock: SettableClock) -> None:
+    operation = store.operations.insert(an_operation(due_at=NOW + timedelta(seconds=100)))
+    store.operations.make_due(operation.id)
+    assert [each.id for each in store.operations.take_due(10)] == [operation.id]
+    claimed(store, operation, seconds=60)
+    store.operations.make_due(operation.id)
+    clock.advance(59)
+    assert store.operations.take_due(10) == []
+
+
 def test_an_ended_operation_is_never_due(store: AnyStore, clock: SettableClock) -> None:
     ended(store, store.operations.insert(an_operation(due_at=NOW)))
     clock.advance(10_000)

@@ -151,6 +151,10 @@ class OperationRepository(Protocol):
         """
         ...
 
+    def make_due(self, operation_id: str) -> None:
+        """Let the next ``take_due`` hand it out, unless it has ended or somebody holds its lease."""
+        ...
+
     def request_cancel(self, operation_id: str, tenant: str | None) -> Operation:
         """Set the wish to cancel and make the operation due. Raises NotFound; Conflict when it has ended."""
         ...

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from vai_app.domain.errors import Conflict, NameTaken, ServiceUnavailable
-from vai_app.domain.events import Event
+from vai_app.domain.errors import Conflict, NameTaken
 from vai_app.domain.identifiers import new_id
 from vai_app.domain.operations import (
     REPUBLISH_SECONDS,
@@ -26,7 +25,6 @@ from vai_app.domain.ports import (
     Clock,
     DatacenterRepository,
     Dispatcher,
-    EventRepository,
     MachineRepository,
     OperationRepository,
 )
@@ -39,6 +37,7 @@ from vai_app.domain.virtual_machines import (
     Size,
     VirtualMachine,
 )
+from vai_app.services.nudge import Nudge
 from vai_app.services.plans import PLANS
 
 AUTONOMOUS = "vai"
@@ -67,8 +66,8 @@ class Controller:
         operations: OperationRepository,
         machines: MachineRepository,
         datacenters: DatacenterRepository,
-        events: EventRepository,
         dispatcher: Dispatcher,
+        nudge: Nudge,
         clock: Clock,
         deadline_seconds: float,
     ) -> None:
@@ -76,8 +75,8 @@ class Controller:
         self._operations = operations
         self._machines = machines
         self._datacenters = datacenters
-        self._events = events
         self._dispatcher = dispatcher
+        self._nudge = nudge
         self._clock = clock
         self._deadline_seconds = deadline_seconds
 
@@ -112,7 +111,7 @@ class Controller:
             rejected = advance(advance(begin(stored, now), Reject(error), now), Done(), now)
             self._operations.save(rejected)
             raise
-        self._nudge(stored)
+        self._nudge(stored.step, stored.id)
         return stored
 
     def delete_machine(self, context: RequestContext, machine_id: str) -> Operation:
@@ -151,7 +150,7 @@ class Controller:
             message = f"A {operation.kind} operation cannot be turned back. Wait for its end."
             raise Conflict(message)
         cancelled = self._operations.request_cancel(operation_id, context.scope)
-        self._nudge(cancelled)
+        self._nudge(cancelled.step, cancelled.id)
         return cancelled
 
     def resend_operation(self, context: RequestContext, operation_id: str) -> Operation:
@@ -191,7 +190,7 @@ class Controller:
         operation = self._new_operation(context, kind, machine.id, machine.datacenter_id, tenant, arguments)
         stored = self._operations.insert(operation)
         if stored.id == operation.id:
-            self._nudge(stored)
+            self._nudge(stored.step, stored.id)
         return stored
 
     def _new_operation(
@@ -222,25 +221,6 @@ class Controller:
             idempotency_key=context.idempotency_key,
             payload_digest=hashlib.sha256(payload.encode()).hexdigest() if context.idempotency_key else None,
         )
-
-    def _nudge(self, operation: Operation) -> None:
-        """Publish; when the broker is away the operation is stored all the same and the sweeper will publish."""
-        try:
-            self._dispatcher.publish(operation.step, operation.id)
-        except ServiceUnavailable as error:
-            self._events.append(
-                Event(
-                    id=new_id("ev", self._clock()),
-                    at=self._clock(),
-                    kind="operation.delayed",
-                    outcome="observed",
-                    message=f"Operation {operation.id} waits for the broker: {error.detail}",
-                    actor=AUTONOMOUS,
-                    correlation_id=operation.correlation_id,
-                    tenant=operation.tenant,
-                    operation_id=operation.id,
-                )
-            )
 
 
 def machine_of(operation: Operation, spec: MachineSpec) -> VirtualMachine:

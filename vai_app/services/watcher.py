@@ -14,11 +14,11 @@ from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.errors import ServiceUnavailable, VaiError
 from vai_app.domain.ports import (
     DatacenterRepository,
-    Dispatcher,
     Hypervisors,
     LeaseRepository,
     OperationRepository,
 )
+from vai_app.services.nudge import Nudge
 from vai_app.services.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Watcher:
         datacenters: DatacenterRepository,
         leases: LeaseRepository,
         hypervisors: Hypervisors,
-        dispatcher: Dispatcher,
+        nudge: Nudge,
         reconciler: Reconciler,
         inventory_seconds: float,
     ) -> None:
@@ -59,7 +59,7 @@ class Watcher:
         self._datacenters = datacenters
         self._leases = leases
         self._hypervisors = hypervisors
-        self._dispatcher = dispatcher
+        self._nudge = nudge
         self._reconciler = reconciler
         self._inventory_seconds = inventory_seconds
         self._watches: dict[str, _Watch] = {}
@@ -84,7 +84,7 @@ class Watcher:
         for seen in ended:
             task = pending[seen.ref]
             if self._operations.record_task(task, seen):
-                self._dispatcher.publish(task.step, task.operation_id)
+                self._nudge(task.step, task.operation_id)
         return len(ended)
 
     def _follow(self, wanted: Mapping[str, Datacenter]) -> None:

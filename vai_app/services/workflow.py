@@ -10,7 +10,7 @@ Whatever goes wrong between two of these arrows is mended by the sweeper publish
 import logging
 from collections.abc import Mapping
 
-from vai_app.domain.errors import ServiceUnavailable, VaiError
+from vai_app.domain.errors import VaiError
 from vai_app.domain.events import Event
 from vai_app.domain.operations import (
     Operation,
@@ -22,7 +22,8 @@ from vai_app.domain.operations import (
     begin,
     outcome_of_error,
 )
-from vai_app.domain.ports import Clock, Dispatcher, EventRepository, LeaseLost, OperationRepository
+from vai_app.domain.ports import Clock, EventRepository, LeaseLost, OperationRepository
+from vai_app.services.nudge import Nudge
 from vai_app.services.steps import Step
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Workflow:
         steps: Mapping[StepName, Step],
         operations: OperationRepository,
         events: EventRepository,
-        dispatcher: Dispatcher,
+        nudge: Nudge,
         clock: Clock,
         lease_seconds: float,
     ) -> None:
@@ -45,7 +46,7 @@ class Workflow:
         self._steps = steps
         self._operations = operations
         self._events = events
-        self._dispatcher = dispatcher
+        self._nudge = nudge
         self._clock = clock
         self._lease_seconds = lease_seconds
 
@@ -68,14 +69,14 @@ class Workflow:
             log.warning("lease lost in %s of %s; its new holder goes on", step, operation_id)
             return None
         if saved.state.open and not isinstance(outcome, Wait):
-            self._publish(saved)
+            self._nudge(saved.step, saved.id)
         return saved
 
     def sweep(self, limit: int = 500) -> int:
         """Publish the step of every operation that is due and has no live lease. Returns how many."""
         due = self._operations.take_due(limit)
         for operation in due:
-            self._publish(operation)
+            self._nudge(operation.step, operation.id)
         return len(due)
 
     def _outcome(self, operation: Operation) -> Outcome:
@@ -86,12 +87,6 @@ class Workflow:
             return step.do(operation)
         except VaiError as error:
             return outcome_of_error(error, operation.attempts)
-
-    def _publish(self, operation: Operation) -> None:
-        try:
-            self._dispatcher.publish(operation.step, operation.id)
-        except ServiceUnavailable as error:
-            log.warning("%s of %s is left to the sweeper: %s", operation.step, operation.id, error.detail)
 
     def _record_end(self, operation: Operation) -> None:
         """Append before saving: an event too many is better than one lost (REQ_20)."""

@@ -147,6 +147,11 @@ class MongoOperations:
             taken.append(_codec.from_document(document))
         return taken
 
+    def make_due(self, operation_id: str) -> None:
+        """Move ``due_at`` to now; the holder of a lease decides for itself."""
+        now = self._clock()
+        self._collection.update_one({"_id": operation_id, "open": True, **_unleased(now)}, {"$set": {"due_at": now}})
+
     def request_cancel(self, operation_id: str, tenant: str | None) -> Operation:
         """Set the wish to cancel; the next claim obeys it."""
         operation = self.get(operation_id, tenant)
