@@ -11,7 +11,7 @@ from vai_app.domain.operations import Operation, OperationKind, OperationState, 
 from vai_app.domain.virtual_machines import MachineState, Power, VirtualMachine
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reference:
     """An object by id and name."""
 
@@ -19,7 +19,7 @@ class Reference:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SizeView:
     """A size."""
 
@@ -28,7 +28,7 @@ class SizeView:
     disk_gib: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunningOperation:
     """The operation that is working on a machine."""
 
@@ -38,7 +38,7 @@ class RunningOperation:
     step: StepName
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Observed:
     """What the hypervisor showed last."""
 
@@ -50,7 +50,7 @@ class Observed:
     at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MachineView:
     """A machine: recorded state, running operation and observation, apart."""
 
@@ -72,7 +72,7 @@ class MachineView:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepView:
     """One line of an operation's history."""
 
@@ -83,7 +83,7 @@ class StepView:
     detail: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProblemView:
     """Why an operation did not succeed, or what it waits for."""
 
@@ -93,7 +93,7 @@ class ProblemView:
     step: StepName | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OperationView:
     """One change of the world."""
 
@@ -118,7 +118,7 @@ class OperationView:
     finished_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DatacenterView:
     """A datacenter, without its credentials."""
 
@@ -138,7 +138,7 @@ class DatacenterView:
     observed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HostView:
     """A host."""
 
@@ -154,7 +154,7 @@ class HostView:
     used_memory_mib: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ImageView:
     """An image or template."""
 
@@ -164,7 +164,7 @@ class ImageView:
     size_gib: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CapacityView:
     """The sums over the hosts that are up, and over the accessible datastores."""
 
@@ -179,7 +179,7 @@ class CapacityView:
     observed_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventView:
     """An event."""
 
@@ -196,7 +196,7 @@ class EventView:
     datacenter_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MachinePage:
     """A page of machines."""
 
@@ -204,7 +204,7 @@ class MachinePage:
     next_page_token: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OperationPage:
     """A page of operations."""
 
@@ -212,7 +212,7 @@ class OperationPage:
     next_page_token: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventPage:
     """A page of events."""
 
@@ -220,28 +220,28 @@ class EventPage:
     next_page_token: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DatacenterList:
     """Every datacenter."""
 
     items: Sequence[DatacenterView]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HostList:
     """Hosts."""
 
     items: Sequence[HostView]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ImageList:
     """Images."""
 
     items: Sequence[ImageView]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FieldError:
     """What is wrong with one field."""
 
@@ -249,7 +249,7 @@ class FieldError:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProblemDetails:
     """An RFC 9457 problem."""
 
@@ -262,7 +262,7 @@ class ProblemDetails:
     errors: Sequence[FieldError] = field(default=())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Health:
     """Whether the process, or everything it needs, is well; parts by name."""
 

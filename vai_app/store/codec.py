@@ -1,6 +1,5 @@
 """Turns domain dataclasses into documents and back, from the dataclasses' own types: no field is listed twice."""
 
-from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -21,6 +20,7 @@ class Codec(Generic[T]):
         document["_id"] = document.pop("id")
         return document
 
-    def from_document(self, document: Mapping[str, Any]) -> T:
-        """Return the value; fields that the dataclass does not know are left out."""
-        return self._adapter.validate_python({**document, "id": document["_id"]})
+    def from_document(self, document: dict[str, Any]) -> T:
+        """Return the value; fields that the dataclass does not know are left out. The document gains an ``id``."""
+        document["id"] = document["_id"]
+        return self._adapter.validate_python(document)

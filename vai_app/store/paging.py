@@ -37,7 +37,7 @@ def page_of(
     query: Mapping[str, Any],
     page: PageRequest,
     *,
-    load: Callable[[Mapping[str, Any]], T],
+    load: Callable[[dict[str, Any]], T],
     order: Order,
 ) -> Page[T]:
     """Return one page. Raises InvalidRequest for a size or a token that cannot be."""
