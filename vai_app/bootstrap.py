@@ -80,15 +80,18 @@ class Services:
         self.store.close()
 
 
-def build_services(settings: Settings) -> Services:
-    """Join the real implementations. Connects to nothing until the first use."""
+def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = None) -> Services:
+    """Join the real implementations; ``dispatcher`` replaces the one of this process's Celery configuration.
+
+    Connects to nothing until the first use.
+    """
     store = open_store(
         settings.mongodb_url.get_secret_value(),
         settings.mongodb_database,
         settings.read_secret_key(),
         clock=utc_now,
     )
-    dispatcher = CeleryDispatcher()
+    dispatcher = dispatcher or CeleryDispatcher()
     nudge = Nudge(store.operations, dispatcher)
     hypervisors = HypervisorPool(datacenters=store.datacenters, share=settings.datacenter_share)
     controller = Controller(

@@ -44,7 +44,7 @@ def documented(
         for code in sorted(codes):
             described = namespace.response(code, HTTPStatus(code).phrase, _model(namespace, ProblemDetails))(described)
         if body is not None:
-            described = namespace.doc(body=_model(namespace, body))(described)
+            described = namespace.expect(_model(namespace, body), validate=False)(described)
         parameters = _query_parameters(query) if query else {}
         parameters |= {name: _HEADERS[name] for name in headers}
         described = namespace.doc(params=parameters, produces=["application/json", PROBLEM_TYPE])(described)

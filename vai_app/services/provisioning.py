@@ -1,6 +1,7 @@
 """Provisioning: the steps that make, start, stop, resize, adopt and remove machines at a hypervisor."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 from vai_app.domain.errors import CapacityShort, Conflict, HostUnavailable, NameTaken, NotFound, VaiError
 from vai_app.domain.hypervisor import CreateRequest, Hypervisor, NativeTask, TaskState
@@ -198,8 +199,12 @@ class ResizeMachine(MachineStep):
         return hypervisor.request_resize(self._existing_ref(operation), size_of(operation))
 
     def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
-        """Record the size."""
-        self._machines.record_size(operation.target_id, size_of(operation))
+        """Record the size; a disk that was left as it is keeps the size that is known of it."""
+        size = size_of(operation)
+        if size.disk_gib == 0:
+            machine = self._machines.get(operation.target_id, None)
+            size = replace(size, disk_gib=(machine.observed_size or machine.spec.size).disk_gib)
+        self._machines.record_size(operation.target_id, size)
         return Done()
 
 
