@@ -63,7 +63,6 @@ class Installation:
             "mongodb_url": mongo_url,
             "mongodb_database": database,
             "secret_key": Fernet.generate_key().decode(),
-            "largest_body_bytes": 16 * 1024,
             **settings,
         }
         self.services: Services = build_services(Settings(_env_file=None, **given), self.dispatcher)
@@ -103,7 +102,7 @@ class Installation:
         for _ in range(_ROUNDS):
             if not self._run_published() and not self._watch() and not self._sweep():
                 return
-        message = f"operations without an end after {_ROUNDS} rounds: {self._open_ids()}"
+        message = f"operations without an end after {_ROUNDS} rounds: {self._open()}"
         raise AssertionError(message)
 
     def run_step(self, operation_id: str) -> None:
@@ -119,15 +118,16 @@ class Installation:
 
     def _watch(self) -> int:
         watch = self.services.watcher.watch_tasks_once
-        return sum(watch(each.id, 0) for each in self.services.datacenters.list())
+        return sum(watch(datacenter, 0) for datacenter in {each["datacenter_id"] for each in self._open()})
 
     def _sweep(self) -> int:
-        for operation_id in self._open_ids():
-            self.services.operations.make_due(operation_id)
+        for operation in self._open():
+            self.services.operations.make_due(operation["id"])
         return self.services.workflow.sweep()
 
-    def _open_ids(self) -> list[str]:
-        return [each["id"] for each in self.client(self._root()).get(f"{API}/operations?open=true").json["items"]]
+    def _open(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.client(self._root()).get(f"{API}/operations?open=true").json["items"]
+        return found
 
     def _root(self) -> str:
         if not hasattr(self, "_root_token"):

@@ -64,7 +64,7 @@ def create_app(services: Services) -> Flask:
         (datacenters.hosts, f"{API}/hosts"),
         (datacenters.images, f"{API}/images"),
         (operations.events, f"{API}/events"),
-        (system.namespace, "/"),
+        (system.namespace, None),
     ):
         api.add_namespace(namespace, path=path)
     return app

@@ -1,6 +1,7 @@
 """The published specification: Swagger 2.0 models from the request models and the views.
 
-Swagger 2.0 knows neither ``null`` nor numeric exclusive bounds; here they become ``x-nullable`` and booleans.
+Swagger 2.0 knows neither ``null`` nor numeric exclusive bounds nor patterns of names; here they become
+``x-nullable``, booleans and ``x-names``.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,11 +41,13 @@ def documented(
         if query is not None:
             codes |= {422}
         described: Any = method
-        described = namespace.response(status, HTTPStatus(status).phrase, _model(namespace, view))(described)
+        described = namespace.response(status, HTTPStatus(status).phrase, model_of(namespace, view))(described)
         for code in sorted(codes):
-            described = namespace.response(code, HTTPStatus(code).phrase, _model(namespace, ProblemDetails))(described)
+            described = namespace.response(code, HTTPStatus(code).phrase, model_of(namespace, ProblemDetails))(
+                described
+            )
         if body is not None:
-            described = namespace.expect(_model(namespace, body), validate=False)(described)
+            described = namespace.expect(model_of(namespace, body), validate=False)(described)
         parameters = _query_parameters(query) if query else {}
         parameters |= {name: _HEADERS[name] for name in headers}
         described = namespace.doc(params=parameters, produces=["application/json", PROBLEM_TYPE])(described)
@@ -66,12 +69,14 @@ _HEADERS = {
         "in": "header",
         "type": "string",
         "required": True,
+        "pattern": '^"[0-9]{1,9}"$',
         "description": "The ETag that the change is based on.",
     },
 }
 
 
-def _model(namespace: Namespace, kind: type) -> Any:
+def model_of(namespace: Namespace, kind: type) -> Any:
+    """Publish the schema of a request model or a view and return it."""
     schema = TypeAdapter(kind).json_schema(ref_template="#/definitions/{model}", mode=_mode(kind))
     for name, definition in schema.pop("$defs", {}).items():
         namespace.schema_model(name, _swagger(definition))
@@ -113,15 +118,11 @@ def _swagger(schema: Any) -> Any:
         return [_swagger(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    schema = {key: value for key, value in schema.items() if key not in ("title", "propertyNames", "patternProperties")}
-    choices = schema.pop("anyOf", None)
-    if choices is not None:
-        chosen = [choice for choice in choices if choice != {"type": "null"}]
-        if schema.get("default", ...) is None:
-            del schema["default"]
-        if "$ref" in chosen[0]:
-            return {"allOf": [_swagger(chosen[0])], "x-nullable": True, **_swagger(schema)}
-        return {**_swagger(chosen[0]), **_swagger(schema), "x-nullable": True}
+    schema = {key: value for key, value in schema.items() if key not in ("title", "propertyNames")}
+    if "patternProperties" in schema:
+        schema |= _any_properties(schema.pop("patternProperties"))
+    if "anyOf" in schema:
+        return _nullable(schema)
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
@@ -133,3 +134,19 @@ def _swagger(schema: Any) -> Any:
         key: {name: _swagger(each) for name, each in value.items()} if key == "properties" else _swagger(value)
         for key, value in schema.items()
     }
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return ``X | None``, the only choice that is published."""
+    chosen = next(choice for choice in schema.pop("anyOf") if choice != {"type": "null"})
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    if "$ref" in chosen:
+        return {"allOf": [_swagger(chosen)], "x-nullable": True, **_swagger(schema)}
+    return {**_swagger(chosen), **_swagger(schema), "x-nullable": True}
+
+
+def _any_properties(by_pattern: dict[str, Any]) -> dict[str, Any]:
+    """Return what Swagger 2.0 can say of properties that are known by the pattern of their names only."""
+    ((pattern, schema),) = by_pattern.items()
+    return {"additionalProperties": schema, "x-names": pattern}

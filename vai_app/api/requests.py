@@ -1,10 +1,11 @@
 """What may be asked: one model a body or query, with its limits. They validate, and they are the documentation."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from flask import request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from vai_app.domain.errors import InvalidRequest
 from vai_app.domain.operations import OperationKind, OperationState
@@ -164,6 +165,17 @@ class OperationQuery(PageQuery):
     open: bool | None = Field(default=None, description="Not ended yet, or ended.")
 
 
+def _rfc_3339(text: Any) -> Any:
+    """Let no number of seconds pass for a time."""
+    if not _RFC_3339.fullmatch(str(text)):
+        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+    return text
+
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
+
+
 class EventQuery(PageQuery):
     """Which events."""
 
@@ -171,8 +183,8 @@ class EventQuery(PageQuery):
     operation: Identifier | None = None
     machine: Identifier | None = None
     datacenter: Identifier | None = Field(default=None, description="Name or id of a datacenter.")
-    since: AwareDatetime | None = Field(default=None, description="With time zone, inclusive.")
-    until: AwareDatetime | None = Field(default=None, description="With time zone, exclusive.")
+    since: Moment | None = Field(default=None, description="With time zone, inclusive.")
+    until: Moment | None = Field(default=None, description="With time zone, exclusive.")
 
     def bounds(self) -> tuple[datetime | None, datetime | None]:
         """Return the interval."""

@@ -8,12 +8,12 @@ from markupsafe import escape
 
 from vai_app.api.auth import services
 from vai_app.api.conventions import answer
-from vai_app.api.documentation import documented
+from vai_app.api.documentation import documented, model_of
 from vai_app.api.metrics import exposition
-from vai_app.api.views import Health
+from vai_app.api.views import Health, ProblemDetails
 from vai_app.domain.errors import NotFound, VaiError, all_errors
 
-namespace = Namespace("system", description="Health, metrics and problem types")
+namespace = Namespace("system", path="/", description="Health, metrics and problem types")
 
 
 @namespace.route("/healthz")
@@ -31,7 +31,7 @@ class Readiness(Resource):
     """Whether requests can be served."""
 
     @documented(namespace, 200, Health, public=True)
-    @namespace.response(503, "Service Unavailable")
+    @namespace.response(503, "Service Unavailable", model_of(namespace, Health))
     def get(self) -> Response:
         """Say whether the database and the broker answer."""
         parts = services().readiness()
@@ -69,7 +69,7 @@ class ProblemType(Resource):
 
     @namespace.doc(security=[], produces=["text/html", "application/problem+json"])
     @namespace.response(200, "OK")
-    @namespace.response(404, "Not Found")
+    @namespace.response(404, "Not Found", model_of(namespace, ProblemDetails))
     def get(self, problem: str) -> Response:
         """Describe a problem type."""
         for error in all_errors():

@@ -1,0 +1,160 @@
+"""What generated requests need to meet real data: ids that exist, datacenters that may be hit, steps that run."""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from schemathesis import Case, HookContext, Response
+from schemathesis.core.parameters import ParameterLocation
+
+from tests.api.installation import API, SMALL, Installation
+
+_RUN_EVERY = 5
+_FEWEST_MACHINES = 6
+_LEFT_AS_GENERATED = 0.25
+
+Json = dict[str, Any]
+
+
+class Traffic:
+    """The hooks of a run; ``answers`` counts requests by method, path and status."""
+
+    def __init__(self, vai: Installation, token: str, seed: int) -> None:
+        """``token`` is an administrator's."""
+        self._vai = vai
+        self._root = vai.client(token)
+        self._random = random.Random(seed)  # noqa: S311 - chooses test data
+        self._numbers = itertools.count(1)
+        self._changes = 0
+        self._pool: dict[str, list[str]] = {}
+        self._kept: tuple[str, ...] = ()
+        self.answers: Counter[tuple[str, str, int]] = Counter()
+
+    def prepare(self) -> None:
+        """Make what requests will hit: a datacenter that is never changed, machines, operations, strangers."""
+        body = self._vai.datacenter_body("berlin", options={"host_cpus": 4096, "host_memory_mib": 64_000_000})
+        registered = self._root.post(f"{API}/datacenters", json=body)
+        assert registered.status_code == 201, registered.text
+        self._kept = ("berlin", registered.json["id"])
+        self._refill()
+
+    def before_call(self, _context: HookContext, case: Case, _kwargs: Json) -> None:
+        """Let most requests name what exists; what was generated to be wrong stays wrong."""
+        valid = {location: not (case.meta and case.meta.is_negative_at(location)) for location in ParameterLocation}
+        if case.path_parameters and valid[ParameterLocation.PATH]:
+            case.path_parameters = {
+                name: self._named(case, name, value) for name, value in case.path_parameters.items()
+            }
+        if case.query and valid[ParameterLocation.QUERY]:
+            case.query = {name: self._asked(name, value) for name, value in case.query.items() if name != "page_token"}
+        if case.headers and valid[ParameterLocation.HEADER]:
+            self._set_headers(case)
+        if isinstance(case.body, dict):
+            case.body = self._harmless(case, case.body)
+            if valid[ParameterLocation.BODY]:
+                case.body = self._fitting(case, case.body)
+
+    def after_call(self, _context: HookContext, case: Case, response: Response) -> None:
+        """Count, and let the world go on from time to time."""
+        self.answers[case.method, case.path, response.status_code] += 1
+        if response.status_code in (200, 201, 202) and case.method != "GET":
+            self._changes += 1
+            if self._changes % _RUN_EVERY == 0:
+                self._vai.run()
+                self._refill()
+
+    def succeeded(self) -> set[tuple[str, str]]:
+        """Return every method and path that answered at least one request with success."""
+        return {(method, path) for method, path, status in self.answers if status < HTTPStatus.MULTIPLE_CHOICES}
+
+    def _named(self, case: Case, name: str, value: Any) -> Any:
+        keep = self._random.random() < _LEFT_AS_GENERATED
+        if name == "datacenter" and case.method in ("PATCH", "DELETE"):
+            return value if keep and value not in self._kept else "spare"
+        return value if keep else self._existing(case.path, name)
+
+    def _existing(self, path: str, name: str) -> str:
+        if name in ("datacenter", "problem"):
+            return self._random.choice({"datacenter": ("berlin", "spare"), "problem": ("not-found", "conflict")}[name])
+        if name == "machine_id":
+            return self._random.choice(self._pool["strangers" if path.endswith("/adopt") else "machines"])
+        if path.endswith(("/cancel", "/resend")) and self._random.random() < _LEFT_AS_GENERATED:
+            return str(self._create()["id"])
+        return self._random.choice(self._pool["operations"])
+
+    def _asked(self, name: str, value: Any) -> Any:
+        known: dict[str, Callable[[], str]] = {
+            "datacenter": lambda: "berlin",
+            "machine": lambda: self._random.choice(self._pool["machines"]),
+            "operation": lambda: self._random.choice(self._pool["operations"]),
+        }
+        return known[name]() if name in known and self._random.random() > _LEFT_AS_GENERATED else value
+
+    def _set_headers(self, case: Case) -> None:
+        if "Idempotency-Key" in case.headers:
+            case.headers["Idempotency-Key"] = f"key-{next(self._numbers)}"
+        if "If-Match" in case.headers and self._random.random() > _LEFT_AS_GENERATED:
+            spare = self._root.get(f"{API}/datacenters/spare")
+            case.headers["If-Match"] = spare.headers.get("ETag", '"1"')
+
+    def _harmless(self, case: Case, body: Json) -> Json:
+        """Keep every datacenter in this test's own folder, whatever was generated."""
+        if "/datacenters" not in case.path or not isinstance(body.get("endpoint"), str):
+            return body
+        if "simulated:" not in body["endpoint"] and "://" not in body["endpoint"]:
+            return body
+        return body | {"endpoint": f"simulated://{self._vai.world(f'fuzzed-{next(self._numbers)}')}"}
+
+    def _fitting(self, case: Case, body: Json) -> Json:
+        changes: Json = {}
+        for named in ("labels", "credentials"):
+            if isinstance(body.get(named), dict):
+                # The specification's dialect has no way to tell how a name must look.
+                changes[named] = {
+                    f"name_{letter}": value for letter, value in zip("abcdefgh", body[named].values(), strict=False)
+                }
+        if case.path == f"{API}/virtual-machines" and self._random.random() > _LEFT_AS_GENERATED:
+            real = {"datacenter": "berlin", "image": "debian-12", "networks": [], "location": {}}
+            return body | changes | real | {"name": f"fuzzed-{next(self._numbers)}"}
+        if "/datacenters" not in case.path:
+            return body | changes
+        if "endpoint" in body:
+            changes["endpoint"] = f"simulated://{self._vai.world(f'fuzzed-{next(self._numbers)}')}"
+        if "options" in body:
+            changes["options"] = {"hosts_per_cluster": 1, "task_delay_seconds": 0}
+        if "kind" in body:
+            changes["kind"] = "simulated"
+        if case.method == "PATCH":
+            changes["name"] = "spare"
+        elif self._random.random() > _LEFT_AS_GENERATED:
+            changes["name"] = f"fuzzed-{next(self._numbers)}"
+        return body | changes
+
+    def _refill(self) -> None:
+        """Bring back what requests removed, and note which ids exist."""
+        if self._root.get(f"{API}/datacenters/spare").status_code == 404:
+            body = self._vai.datacenter_body("spare")
+            assert self._root.post(f"{API}/datacenters", json=body).status_code == 201
+        machines = self._ids(f"virtual-machines?state=active&managed=true&page_size={_FEWEST_MACHINES}")
+        machines += [self._create()["machine_id"] for _ in range(_FEWEST_MACHINES - len(machines))]
+        strangers = self._ids("virtual-machines?state=active&managed=false")
+        if len(strangers) < _FEWEST_MACHINES:
+            for _ in range(_FEWEST_MACHINES):
+                self._vai.control("berlin").add_stranger(f"stranger-{next(self._numbers)}")
+            self._vai.reconcile("berlin")
+            strangers = self._ids("virtual-machines?state=active&managed=false")
+        self._vai.run()
+        self._pool = {"machines": machines, "strangers": strangers, "operations": self._ids("operations?page_size=10")}
+
+    def _create(self) -> Json:
+        body = {"name": f"machine-{next(self._numbers)}", "datacenter": "berlin", "image": "debian-12", **SMALL}
+        created = self._root.post(f"{API}/virtual-machines", json=body)
+        assert created.status_code == 202, created.text
+        operation: Json = created.json
+        return operation
+
+    def _ids(self, query: str) -> list[str]:
+        return [each["id"] for each in self._root.get(f"{API}/{query}").json["items"]]
