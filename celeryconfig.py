@@ -17,6 +17,9 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_connection_timeout = 4.0
 broker_pool_limit = 32
+# With heartbeats the worker's event loop reads from the connection for events while pool threads publish on it, and
+# both can wait for ever for what the other has read. A dead peer is noticed by TCP keep-alive instead.
+broker_heartbeat = 0
 broker_transport_options = (
     {"confirm_publish": True, "read_timeout": 30, "write_timeout": 10}
     if _rabbitmq

@@ -2,11 +2,13 @@
 
 import itertools
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
@@ -21,6 +23,7 @@ from tests.lab.vcsim import Vcsim
 MACHINES = 200
 THREADS = 16
 _PATIENCE_SECONDS = 300.0
+_POLL_SECONDS = 0.2
 _serial = itertools.count()
 
 
@@ -112,20 +115,26 @@ def _through_vai(vai: Vai, datacenters: Sequence[str], count: int) -> float:
 
 
 def _await_ended(vai: Vai, operation_ids: Sequence[str]) -> None:
-    """Wait as a client would: by asking for the oldest one that has not ended."""
-    for operation_id in operation_ids:
-        ended = vai.end({"id": operation_id}, _PATIENCE_SECONDS)
-        if ended["state"] != "succeeded":
-            message = f"{operation_id} {ended['state']}: {ended['problem']}"
+    """Wait as a client of many operations would: until none of its own is open; then look how they ended."""
+    ours = set(operation_ids)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while ours & {each["id"] for each in _open_operations(vai)}:
+        if time.monotonic() > deadline:
+            message = f"{len(ours)} operations did not end within {_PATIENCE_SECONDS:g} s"
+            raise TimeoutError(message)
+        time.sleep(_POLL_SECONDS)
+    for each in vai.client.get("/operations", page_size=len(ours))["items"]:
+        if each["id"] in ours and each["state"] != "succeeded":
+            message = f"{each['id']} {each['state']}: {each['problem']}"
             raise RuntimeError(message)
 
 
 def _await_no_open(vai: Vai) -> None:
-    wait_until(
-        lambda: not vai.client.get("/operations", open="true", page_size=1)["items"],
-        seconds=_PATIENCE_SECONDS,
-        what="every operation has ended",
-    )
+    wait_until(lambda: not _open_operations(vai), seconds=_PATIENCE_SECONDS, what="every operation has ended")
+
+
+def _open_operations(vai: Vai) -> list[dict[str, Any]]:
+    return list(vai.client.get("/operations", open="true", page_size=500)["items"])
 
 
 class _ByHand:
@@ -138,6 +147,7 @@ class _ByHand:
         self.instance = SmartConnect(
             host="127.0.0.1", port=vcsim.port, user=vcsim.username, pwd=vcsim.password, sslContext=context
         )
+        self._own = threading.local()
         datacenter = self.instance.content.rootFolder.childEntity[0]
         self._folder = datacenter.vmFolder
         self._pool = datacenter.hostFolder.childEntity[0].resourcePool
@@ -147,19 +157,25 @@ class _ByHand:
     def create(self, name: str) -> vim.VirtualMachine:
         """Make a machine like VAI's and start it."""
         created = self._folder.CreateVM_Task(config=self._specification(name), pool=self._pool)
-        WaitForTask(created, si=self.instance)
-        started = created.info.result.PowerOnVM_Task()
-        WaitForTask(started, si=self.instance)
-        return created.info.result
+        self._wait(created)
+        made = created.info.result
+        self._wait(made.PowerOnVM_Task())
+        return made
 
     def delete(self, made: vim.VirtualMachine) -> None:
         """Stop and remove."""
-        WaitForTask(made.PowerOffVM_Task(), si=self.instance)
-        WaitForTask(made.Destroy_Task(), si=self.instance)
+        self._wait(made.PowerOffVM_Task())
+        self._wait(made.Destroy_Task())
 
     def close(self) -> None:
         """Log out."""
         Disconnect(self.instance)
+
+    def _wait(self, task: vim.Task) -> None:
+        """Follow a task by this thread's own collector: threads that share one take each other's updates."""
+        if not hasattr(self._own, "collector"):
+            self._own.collector = self.instance.content.propertyCollector.CreatePropertyCollector()
+        WaitForTask(task, pc=self._own.collector)
 
     def _specification(self, name: str) -> vim.vm.ConfigSpec:
         controller = vim.vm.device.VirtualDeviceSpec(

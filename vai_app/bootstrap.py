@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vai_app.dispatch import CeleryDispatcher
+from vai_app.dispatch import QUEUE_OF, CeleryDispatcher
 from vai_app.domain.errors import ServiceUnavailable
 from vai_app.domain.operations import StepName
 from vai_app.domain.ports import (
@@ -121,6 +121,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         access=AccessService(tokens=store.tokens, clock=utc_now),
         workflow=Workflow(
             steps=build_steps(store.datacenters, store.machines, hypervisors),
+            queue_of=QUEUE_OF,
             operations=store.operations,
             events=store.events,
             nudge=nudge,

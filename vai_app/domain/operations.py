@@ -226,6 +226,11 @@ def advance(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
     return replace(advanced, lease_owner=None, lease_until=None)
 
 
+def keep_claim(operation: Operation, owner: str, until: datetime) -> Operation:
+    """Return an advanced operation as its holder claims it again for the next step, in the same save."""
+    return replace(operation, lease_owner=owner, lease_until=until, due_at=until, attempts=1)
+
+
 def outcome_of_error(error: VaiError, attempts: int) -> Outcome:
     """Return what a step's error means: trouble that passes is waited out with growing pauses, the rest fails."""
     if not error.retryable:

@@ -338,6 +338,10 @@ class Hypervisors(Protocol):
         """Return the hypervisor without share and breaker, for a long poll of the datacenter's one watcher."""
         ...
 
+    def check_connection(self, connection: Connection) -> None:
+        """Raise InvalidRequest for a kind that has no driver and for settings that its driver cannot use; call nobody."""
+        ...
+
     def try_connection(self, connection: Connection) -> About:
         """Verify a connection that is not registered yet, and close it."""
         ...

@@ -1,7 +1,7 @@
 """The datacenter registry: registers, verifies, changes and forgets datacenters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from vai_app.domain.datacenters import About, Connection, Datacenter
@@ -68,9 +68,10 @@ class DatacenterRegistry:
             call_timeout_seconds=wanted.call_timeout_seconds,
             options=dict(wanted.options),
         )
+        connection = _connection(datacenter, wanted.credentials)
+        self._hypervisors.check_connection(connection)
         if verify:
-            about = self._hypervisors.try_connection(_connection(datacenter, wanted.credentials))
-            datacenter = replace(datacenter, about=about)
+            datacenter = replace(datacenter, about=self._hypervisors.try_connection(connection))
         self._datacenters.insert(datacenter, wanted.credentials)
         self._tell(context, datacenter, "registered")
         return datacenter
@@ -90,8 +91,12 @@ class DatacenterRegistry:
     def change(
         self, context: RequestContext, datacenter_id: str, change: DatacenterChange, revision: int
     ) -> Datacenter:
-        """Store a change that is based on ``revision``. Raises NotFound, PreconditionFailed, NameTaken."""
+        """Store a change that is based on ``revision``.
+
+        Raises NotFound, PreconditionFailed, NameTaken, InvalidRequest (settings that the driver cannot use).
+        """
         datacenter = self._datacenters.get(datacenter_id)
+        self._hypervisors.check_connection(_changed(self._datacenters.connection(datacenter.id), change))
         changed = self._datacenters.change(datacenter.id, change, revision)
         self._tell(context, changed, "changed")
         return changed
@@ -116,6 +121,12 @@ class DatacenterRegistry:
                 datacenter_id=datacenter.id,
             )
         )
+
+
+def _changed(connection: Connection, change: DatacenterChange) -> Connection:
+    shared = {each.name for each in fields(Connection)} & {each.name for each in fields(DatacenterChange)}
+    given = {name: getattr(change, name) for name in shared}
+    return replace(connection, **{name: value for name, value in given.items() if value is not None})
 
 
 def _connection(datacenter: Datacenter, credentials: Mapping[str, str]) -> Connection:

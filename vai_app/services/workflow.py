@@ -1,14 +1,17 @@
-"""The workflow: runs one step of one operation, forward or back, under a lease.
+"""The workflow: runs an operation's current step, forward or back, under a lease.
 
 ::
 
     claim the lease -> run ONE idempotent step -> save by compare-and-set -> publish the next step's name
 
-Whatever goes wrong between two of these arrows is mended by the sweeper publishing the step again.
+Where the next step runs on the same queue, the message and the claim are saved: the worker goes on with it under
+the lease that it has. Whatever goes wrong between two of these arrows is mended by the sweeper, which publishes the
+step again.
 """
 
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 
 from vai_app.domain.errors import VaiError
 from vai_app.domain.events import Event
@@ -20,6 +23,7 @@ from vai_app.domain.operations import (
     Wait,
     advance,
     begin,
+    keep_claim,
     outcome_of_error,
 )
 from vai_app.domain.ports import Clock, EventRepository, LeaseLost, OperationRepository
@@ -36,14 +40,16 @@ class Workflow:
         self,
         *,
         steps: Mapping[StepName, Step],
+        queue_of: Mapping[str, str],
         operations: OperationRepository,
         events: EventRepository,
         nudge: Nudge,
         clock: Clock,
         lease_seconds: float,
     ) -> None:
-        """``lease_seconds`` is longer than any step's calls may take together."""
+        """``queue_of`` names each step's queue; ``lease_seconds`` is longer than any step's calls may take together."""
         self._steps = steps
+        self._queue_of = queue_of
         self._operations = operations
         self._events = events
         self._nudge = nudge
@@ -51,26 +57,16 @@ class Workflow:
         self._lease_seconds = lease_seconds
 
     def run_step(self, step: StepName, operation_id: str, owner: str) -> Operation | None:
-        """Run the step if it is the operation's current one and nobody else does; else do nothing.
+        """Run the step, if it is the operation's current one and nobody else does, and those that follow on its queue.
 
         ``owner`` names the worker in the lease. Returns the operation as stored, ``None`` when not claimed.
         """
-        claimed = self._operations.claim(operation_id, step, owner, self._lease_seconds)
-        if claimed is None:
-            return None
-        begun = begin(claimed, self._clock())
-        outcome = self._outcome(begun) if begun.state.open else None
-        advanced = advance(begun, outcome, self._clock()) if outcome else begun
-        if not advanced.state.open:
-            self._record_end(advanced)
-        try:
-            saved = self._operations.save(advanced)
-        except LeaseLost:
-            log.warning("lease lost in %s of %s; its new holder goes on", step, operation_id)
-            return None
-        if saved.state.open and not isinstance(outcome, Wait):
-            self._nudge(saved.step, saved.id)
-        return saved
+        operation = self._operations.claim(operation_id, step, owner, self._lease_seconds)
+        while operation is not None:
+            operation, goes_on = self._run(operation, owner)
+            if not goes_on:
+                break
+        return operation
 
     def sweep(self, limit: int = 500) -> int:
         """Publish the step of every operation that is due and has no live lease. Returns how many."""
@@ -78,6 +74,26 @@ class Workflow:
         for operation in due:
             self._nudge(operation.step, operation.id)
         return len(due)
+
+    def _run(self, claimed: Operation, owner: str) -> tuple[Operation | None, bool]:
+        """Run the step and save. Returns the operation as stored, and whether it is still ours to go on with."""
+        begun = begin(claimed, self._clock())
+        outcome = self._outcome(begun) if begun.state.open else None
+        advanced = advance(begun, outcome, self._clock()) if outcome else begun
+        if not advanced.state.open:
+            self._record_end(advanced)
+        is_next_due = advanced.state.open and not isinstance(outcome, Wait)
+        goes_on = is_next_due and self._queue_of[advanced.step] == self._queue_of[claimed.step]
+        if goes_on:
+            advanced = keep_claim(advanced, owner, self._clock() + timedelta(seconds=self._lease_seconds))
+        try:
+            saved = self._operations.save(advanced)
+        except LeaseLost:
+            log.warning("lease lost in %s of %s; its new holder goes on", claimed.step, claimed.id)
+            return None, False
+        if is_next_due and not goes_on:
+            self._nudge(saved.step, saved.id)
+        return saved, goes_on
 
     def _outcome(self, operation: Operation) -> Outcome:
         step = self._steps[operation.step]
