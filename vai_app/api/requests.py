@@ -3,9 +3,19 @@
 import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from flask import request
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from vai_app.domain.errors import InvalidRequest
 from vai_app.domain.operations import OperationKind, OperationState
@@ -94,7 +104,22 @@ class AdoptBody(Body):
 
 
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,32}$")]
-Endpoint = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[a-z][a-z0-9+.-]*:/[^\s\x00]*$")]
+
+
+def _address(text: str) -> str:
+    """Refuse what the pattern lets pass and no URL is, such as half an IPv6 address or a port beyond all ports."""
+    try:
+        urlsplit(text).port  # noqa: B018 - read for its error
+    except ValueError as error:
+        raise ValueError("must be a URL") from error
+    return text
+
+
+Endpoint = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024, pattern=r"^[a-z][a-z0-9+.-]*:/[^\s\x00]*$"),
+    AfterValidator(_address),
+]
 Secret = Annotated[str, StringConstraints(max_length=4096)]
 Credentials = dict[Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")], Secret]
 TimeoutSeconds = Annotated[float, Field(gt=0, le=300, strict=False)]

@@ -339,7 +339,7 @@ class Hypervisors(Protocol):
         ...
 
     def check_connection(self, connection: Connection) -> None:
-        """Raise InvalidRequest for a kind that has no driver and for settings that its driver cannot use; call nobody."""
+        """Call nobody. Raises InvalidRequest for a kind that has no driver and settings that the driver cannot use."""
         ...
 
     def try_connection(self, connection: Connection) -> About:

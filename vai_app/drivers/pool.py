@@ -60,6 +60,10 @@ class HypervisorPool:
             replaced[1].close()
         return fresh
 
+    def check_connection(self, connection: Connection) -> None:
+        """Let the driver judge the settings."""
+        self._connector_of(connection.kind)(connection).close()
+
     def try_connection(self, connection: Connection) -> About:
         """Verify a connection that is not registered yet, and close it."""
         hypervisor = self._connector_of(connection.kind)(connection)

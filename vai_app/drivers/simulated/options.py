@@ -16,10 +16,10 @@ class Options(BaseModel):
 
     clusters: int = Field(default=1, ge=1, le=100)
     hosts_per_cluster: int = Field(default=4, ge=1, le=1000)
-    host_cpus: int = Field(default=32, ge=1)
-    host_memory_mib: int = Field(default=262_144, ge=256)
+    host_cpus: int = Field(default=32, ge=1, le=1_000_000)
+    host_memory_mib: int = Field(default=262_144, ge=256, le=1_000_000_000)
     datastores: int = Field(default=2, ge=1, le=100)
-    datastore_gib: int = Field(default=10_000, ge=1)
+    datastore_gib: int = Field(default=10_000, ge=1, le=1_000_000_000)
     networks: list[str] = Field(default=["default", "backend"])
     images: list[str] = Field(default=["debian-12", "ubuntu-24.04", "cirros"])
     machines: int = Field(default=0, ge=0, le=100_000, description="Strangers' machines that exist from the start.")
