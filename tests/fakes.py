@@ -77,15 +77,22 @@ class InMemoryOperations:
 
     def insert(self, operation: Operation) -> Operation:
         with self._lock:
+            earlier = self.repeated(operation)
+            if earlier is not None:
+                return earlier
+            if self.open_on([operation.target_id]):
+                raise MachineBusy(f"Machine {operation.target_id} has an open operation.")
+            self._stored[operation.id] = operation
+            return operation
+
+    def repeated(self, operation: Operation) -> Operation | None:
+        with self._lock:
             for earlier in self._stored.values():
                 if operation.idempotency_key is not None and _key(earlier) == _key(operation):
                     if earlier.payload_digest != operation.payload_digest:
                         raise IdempotencyKeyReused(f"The idempotency key belongs to operation {earlier.id}.")
                     return earlier
-            if self.open_on([operation.target_id]):
-                raise MachineBusy(f"Machine {operation.target_id} has an open operation.")
-            self._stored[operation.id] = operation
-            return operation
+            return None
 
     def get(self, operation_id: str, tenant: str | None) -> Operation:
         found = self._stored.get(operation_id)

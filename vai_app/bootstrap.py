@@ -175,5 +175,6 @@ def build_steps(
 
 
 def utc_now() -> datetime:
-    """Return this moment, UTC-aware."""
-    return datetime.now(UTC)
+    """Return this moment, UTC-aware, in the milliseconds that the database keeps."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -106,7 +106,7 @@ class Installation:
         raise AssertionError(message)
 
     def run_step(self, operation_id: str) -> None:
-        """Run the operation's current step once."""
+        """Do what one message of the operation's current step does."""
         step = self.services.operations.get(operation_id, None).step
         assert self.services.workflow.run_step(step, operation_id, OWNER) is not None
 

@@ -99,6 +99,16 @@ def test_an_idempotency_key_with_another_payload_is_refused(store: AnyStore) -> 
         store.operations.insert(an_operation(idempotency_key="key", payload_digest="bb"))
 
 
+def test_a_repeated_request_is_recognised_before_anything_is_stored(store: AnyStore) -> None:
+    first = an_operation(idempotency_key="key", payload_digest="aa")
+    assert store.operations.repeated(first) is None
+    store.operations.insert(first)
+    assert store.operations.repeated(an_operation(idempotency_key="key", payload_digest="aa")) == first
+    assert store.operations.repeated(an_operation(idempotency_key=None)) is None
+    with pytest.raises(IdempotencyKeyReused):
+        store.operations.repeated(an_operation(idempotency_key="key", payload_digest="bb"))
+
+
 def test_tenants_do_not_share_idempotency_keys(store: AnyStore) -> None:
     store.operations.insert(an_operation(tenant="acme", idempotency_key="key", payload_digest="aa"))
     theirs = an_operation(tenant="globex", idempotency_key="key", payload_digest="bb")

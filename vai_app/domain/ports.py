@@ -116,6 +116,10 @@ class OperationRepository(Protocol):
         """
         ...
 
+    def repeated(self, operation: Operation) -> Operation | None:
+        """Return the operation stored before under the same idempotency key. Raises IdempotencyKeyReused."""
+        ...
+
     def get(self, operation_id: str, tenant: str | None) -> Operation:
         """Raises NotFound, also for another tenant's operation."""
         ...

@@ -5,7 +5,7 @@ It never calls a hypervisor. What it answers is the operation; what becomes of i
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -89,9 +89,6 @@ class Controller:
         IdempotencyKeyReused.
         """
         chosen = self._datacenters.get(datacenter)
-        if not chosen.enabled:
-            message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
-            raise Conflict(message)
         now = self._clock()
         arguments = {"spec": asdict(spec), "labels": dict(labels)}
         operation = self._new_operation(
@@ -102,6 +99,12 @@ class Controller:
             context.principal.tenant,
             arguments,
         )
+        earlier = self._operations.repeated(operation)
+        if earlier is not None:
+            return earlier
+        if not chosen.enabled:
+            message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
+            raise Conflict(message)
         stored = self._operations.insert(operation)
         if stored.id != operation.id:
             return stored
@@ -116,32 +119,38 @@ class Controller:
 
     def delete_machine(self, context: RequestContext, machine_id: str) -> Operation:
         """Accept the removal of a machine that VAI made or adopted. Raises NotFound, Conflict, MachineBusy."""
-        machine = self._managed(context, machine_id, "deleted")
-        return self._accept(context, OperationKind.DELETE_VM, machine, {})
+        machine = self._machines.get(machine_id, context.scope)
+        return self._accept(context, OperationKind.DELETE_VM, machine, {}, lambda: _require_managed(machine, "deleted"))
 
     def change_power(self, context: RequestContext, machine_id: str, action: PowerAction) -> Operation:
         """Accept a power action. Raises NotFound, Conflict, MachineBusy."""
-        machine = self._existing(context, machine_id, "started or stopped")
-        return self._accept(context, OperationKind.POWER_VM, machine, {"action": action.value})
+        machine = self._machines.get(machine_id, context.scope)
+        arguments = {"action": action.value}
+        return self._accept(
+            context, OperationKind.POWER_VM, machine, arguments, lambda: _require_active(machine, "started or stopped")
+        )
 
     def resize_machine(self, context: RequestContext, machine_id: str, size: Size) -> Operation:
         """Accept another size. Raises NotFound, Conflict, MachineBusy."""
-        machine = self._existing(context, machine_id, "resized")
-        return self._accept(context, OperationKind.RESIZE_VM, machine, {"size": asdict(size)})
+        machine = self._machines.get(machine_id, context.scope)
+        arguments = {"size": asdict(size)}
+        return self._accept(
+            context, OperationKind.RESIZE_VM, machine, arguments, lambda: _require_active(machine, "resized")
+        )
 
     def adopt_machine(self, context: RequestContext, machine_id: str, tenant: str) -> Operation:
         """Accept that a machine found in a datacenter becomes the tenant's. Raises NotFound, Conflict."""
         machine = self._machines.get(machine_id, context.scope)
-        if machine.managed:
-            message = f"Machine {machine.name} is managed by VAI already."
-            raise Conflict(message)
-        return self._accept(context, OperationKind.ADOPT_VM, replace(machine, tenant=tenant), {"tenant": tenant})
+        adopted = replace(machine, tenant=tenant)
+        return self._accept(
+            context, OperationKind.ADOPT_VM, adopted, {"tenant": tenant}, lambda: _require_unmanaged(machine)
+        )
 
     def remove_orphan(self, machine: VirtualMachine, seen: MachineObservation) -> Operation:
         """Open the removal of what a creation left behind: it bears our mark, and the record says it must not be."""
         principal = Principal(name=AUTONOMOUS, tenant=machine.tenant or AUTONOMOUS, roles=("admin",))
         context = RequestContext(principal, correlation_id=new_id("cor", self._clock()))
-        return self._accept(context, OperationKind.DELETE_VM, machine, {"provider_ref": seen.ref})
+        return self._accept(context, OperationKind.DELETE_VM, machine, {"provider_ref": seen.ref}, lambda: None)
 
     def cancel_operation(self, context: RequestContext, operation_id: str) -> Operation:
         """Ask for an operation to be turned back at its next step. Raises NotFound, Conflict (ended, too late)."""
@@ -162,32 +171,21 @@ class Controller:
         self._dispatcher.publish(operation.step, operation.id)
         return operation
 
-    def _managed(self, context: RequestContext, machine_id: str, done: str) -> VirtualMachine:
-        machine = self._machines.get(machine_id, context.scope)
-        if machine.state is MachineState.DELETED:
-            message = f"Machine {machine.name} is deleted."
-            raise Conflict(message)
-        if machine.provider_ref is not None and not machine.managed:
-            message = f"Machine {machine.name} was not made by VAI and cannot be {done}. Adopt it first."
-            raise Conflict(message)
-        return machine
-
-    def _existing(self, context: RequestContext, machine_id: str, done: str) -> VirtualMachine:
-        machine = self._managed(context, machine_id, done)
-        if machine.state is not MachineState.ACTIVE:
-            message = f"Machine {machine.name} is {machine.state} and cannot be {done}."
-            raise Conflict(message)
-        return machine
-
     def _accept(
         self,
         context: RequestContext,
         kind: OperationKind,
         machine: VirtualMachine,
         arguments: Mapping[str, Any],
+        check: Callable[[], None],
     ) -> Operation:
+        """Store the operation unless it is a repeated one, which is answered whatever became of the machine since."""
         tenant = machine.tenant or context.principal.tenant
         operation = self._new_operation(context, kind, machine.id, machine.datacenter_id, tenant, arguments)
+        earlier = self._operations.repeated(operation)
+        if earlier is not None:
+            return earlier
+        check()
         stored = self._operations.insert(operation)
         if stored.id == operation.id:
             self._nudge(stored.step, stored.id)
@@ -235,3 +233,25 @@ def machine_of(operation: Operation, spec: MachineSpec) -> VirtualMachine:
         created_at=operation.created_at,
         labels=dict(operation.arguments.get("labels", {})),
     )
+
+
+def _require_managed(machine: VirtualMachine, done: str) -> None:
+    if machine.state is MachineState.DELETED:
+        message = f"Machine {machine.name} is deleted."
+        raise Conflict(message)
+    if machine.provider_ref is not None and not machine.managed:
+        message = f"Machine {machine.name} was not made by VAI and cannot be {done}. Adopt it first."
+        raise Conflict(message)
+
+
+def _require_active(machine: VirtualMachine, done: str) -> None:
+    _require_managed(machine, done)
+    if machine.state is not MachineState.ACTIVE:
+        message = f"Machine {machine.name} is {machine.state} and cannot be {done}."
+        raise Conflict(message)
+
+
+def _require_unmanaged(machine: VirtualMachine) -> None:
+    if machine.managed:
+        message = f"Machine {machine.name} is managed by VAI already."
+        raise Conflict(message)

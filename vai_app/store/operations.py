@@ -39,9 +39,26 @@ class MongoOperations:
         """Store a new operation, or return the one stored before under the same idempotency key."""
         try:
             self._collection.insert_one(_document(operation))
-        except DuplicateKeyError:
-            return self._earlier(operation)
+        except DuplicateKeyError as error:
+            earlier = self.repeated(operation)
+            if earlier is None:
+                message = f"Machine {operation.target_id} has an open operation. Wait for its end, or cancel it."
+                raise MachineBusy(message) from error
+            return earlier
         return operation
+
+    def repeated(self, operation: Operation) -> Operation | None:
+        """Return the operation stored before under the same idempotency key."""
+        if operation.idempotency_key is None:
+            return None
+        document = self._collection.find_one({"tenant": operation.tenant, "idempotency_key": operation.idempotency_key})
+        if document is None:
+            return None
+        earlier = _codec.from_document(document)
+        if earlier.payload_digest != operation.payload_digest:
+            message = f"The idempotency key belongs to operation {earlier.id}, which asked for something else."
+            raise IdempotencyKeyReused(message)
+        return earlier
 
     def get(self, operation_id: str, tenant: str | None) -> Operation:
         """Return one operation of the tenant."""
@@ -174,21 +191,6 @@ class MongoOperations:
         now = self._clock()
         self._collection.update_one({"_id": operation.id, "version": operation.version}, {"$set": {"due_at": now}})
         return replace(operation, due_at=now)
-
-    def _earlier(self, operation: Operation) -> Operation:
-        """Say why an insert met another document: its idempotency key, or the busy machine."""
-        if operation.idempotency_key is not None:
-            document = self._collection.find_one(
-                {"tenant": operation.tenant, "idempotency_key": operation.idempotency_key}
-            )
-            if document is not None:
-                earlier = _codec.from_document(document)
-                if earlier.payload_digest != operation.payload_digest:
-                    message = f"The idempotency key belongs to operation {earlier.id}, which asked for something else."
-                    raise IdempotencyKeyReused(message)
-                return earlier
-        message = f"Machine {operation.target_id} has an open operation. Wait for its end, or cancel it."
-        raise MachineBusy(message)
 
 
 def _document(operation: Operation) -> dict[str, Any]:
