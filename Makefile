@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 3
 
 .PHONY: help run test check bench chaos docs clean venv
 help: ## this list
@@ -25,7 +26,7 @@ run: $(VENV)/.runtime ## start everything on embedded defaults, with a demo; Ctr
 
 test: $(VENV)/.dev ## unit, contract, API and integration tests on real servers
 	$(BIN)/python -m tests.lab.debian
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --durations 15
 
 check: $(VENV)/.dev ## ruff, mypy, import-linter, codespell, pip-audit
 	$(BIN)/ruff check .
