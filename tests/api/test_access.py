@@ -160,3 +160,9 @@ def test_what_is_an_administrators_is_forbidden_to_others(
 @pytest.mark.usefixtures("berlin")
 def test_every_list_is_open_to_a_tenant(ann: FlaskClient, listed: str) -> None:
     assert ann.get(f"{API}/{listed}").status_code == 200
+
+
+@pytest.mark.parametrize("identifier", ["%00", "%ff", "%ED%A0%80", "%F0%9F%90%99", "..", "$where", "a" * 5000])
+@pytest.mark.parametrize("kind", ["virtual-machines", "operations", "datacenters"])
+def test_an_identifier_that_nobody_gave_is_not_found(ann: FlaskClient, kind: str, identifier: str) -> None:
+    problem(ann.get(f"{API}/{kind}/{identifier}"), 404, "not-found")

@@ -74,6 +74,7 @@ def test_a_machine_is_made_on_the_host_that_was_asked_for(create: Create, vai: I
     assert ann.get(f"{MACHINES}/{machine['id']}").json["observed"]["host"] == "host-1-2"
 
 
+@pytest.mark.spec(9)
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -96,6 +97,7 @@ def test_a_machine_of_things_that_the_datacenter_lacks_is_rejected_by_name(
     assert vai.control("berlin").names() == []
 
 
+@pytest.mark.spec(9)
 @pytest.mark.usefixtures("berlin")
 def test_a_machine_that_no_host_has_room_for_is_rejected(vai: Installation, ann: FlaskClient) -> None:
     operation = _end(vai, ann, ann.post(MACHINES, json=_body(memory_mib=16_777_216)))

@@ -1,7 +1,7 @@
 """What may be asked: one model a body or query, with its limits. They validate, and they are the documentation."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -197,8 +197,16 @@ def _rfc_3339(text: Any) -> Any:
     return text
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Refuse what lies beyond the calendar once its zone is taken away."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie in the years 1 to 9999 of UTC") from error
+
+
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
 
 
 class EventQuery(PageQuery):
