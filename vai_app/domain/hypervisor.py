@@ -47,11 +47,13 @@ class NativeTask:
     """What a ``request_*`` returns: the provider's own work in progress.
 
     ``ref`` is enough to observe it from any process, also after a restart. ``machine_ref`` is set where the
-    provider names the machine before the task ends.
+    provider names the machine before the task ends. ``brief`` says that such a task often ends at once, so that
+    one look is worth its call before anybody waits for it.
     """
 
     ref: str
     machine_ref: str | None = None
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)

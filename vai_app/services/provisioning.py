@@ -138,9 +138,9 @@ class StopMachine(MachineStep):
             raise Conflict(message)
         return hypervisor.request_power(ref, PowerAction.STOP) if seen.power is not Power.OFF else None
 
-    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:
         """Remember whether it ran."""
-        return Done({"was_on": operation.native_task is not None})
+        return Done({"was_on": machine_ref is not None or operation.native_task is not None})
 
     def undo(self, operation: Operation) -> Outcome:
         """Start the machine again if it ran and is still there."""

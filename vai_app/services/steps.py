@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from vai_app.domain.errors import NotFound, VaiError, error_from
-from vai_app.domain.hypervisor import Hypervisor, NativeTask, TaskState
+from vai_app.domain.hypervisor import Hypervisor, NativeTask, TaskObservation, TaskState
 from vai_app.domain.operations import AwaitedTask, Done, Operation, Outcome, StepName, Wait, outcome_of_error
 from vai_app.domain.ports import Hypervisors
 
@@ -44,7 +44,7 @@ class NativeStep(Step):
         if awaited is None:
             return self._ask(operation)
         if awaited.state is TaskState.RUNNING:
-            return self._look(operation, awaited.ref)
+            return self._look(operation, awaited)
         if awaited.state is TaskState.SUCCEEDED:
             return self.finish(operation, awaited.machine_ref)
         return self.recover(operation, error_of(awaited))
@@ -55,7 +55,7 @@ class NativeStep(Step):
 
     @abstractmethod
     def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:
-        """Record what the native task, or its absence, made true."""
+        """Record what the native task made true; ``machine_ref`` is ``None`` where nothing had to be asked for."""
 
     def recover(self, operation: Operation, error: VaiError) -> Outcome:
         """Answer a request or a native task that failed: ask again later, or give up."""
@@ -65,24 +65,31 @@ class NativeStep(Step):
         return outcome
 
     def _ask(self, operation: Operation) -> Outcome:
+        ended: list[TaskObservation] = []
         try:
             with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
                 task = self.request(operation, hypervisor)
+                if task is not None and task.brief:
+                    ended = _looked_at(hypervisor, task.ref)
         except VaiError as error:
             return self.recover(operation, error)
         if task is None:
             return self.finish(operation, None)
+        if ended:
+            return self._end(operation, ended[0], task.machine_ref)
         return Wait(seconds=LOOK_AGAIN_SECONDS, native_task=task, memo={ASKED_AT_ATTEMPT: operation.attempts})
 
-    def _look(self, operation: Operation, ref: str) -> Outcome:
+    def _look(self, operation: Operation, awaited: AwaitedTask) -> Outcome:
         with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
-            ended = hypervisor.wait_tasks([ref], timeout_seconds=0)
+            ended = hypervisor.wait_tasks([awaited.ref], timeout_seconds=0)
         if not ended:
             return Wait(seconds=LOOK_AGAIN_SECONDS)
-        seen = ended[0]
+        return self._end(operation, ended[0], awaited.machine_ref)
+
+    def _end(self, operation: Operation, seen: TaskObservation, machine_ref: str | None) -> Outcome:
         if seen.state is TaskState.SUCCEEDED:
-            return self.finish(operation, seen.machine_ref)
-        return self.recover(operation, seen.error or _forgotten(ref))
+            return self.finish(operation, seen.machine_ref or machine_ref)
+        return self.recover(operation, seen.error or _forgotten(seen.ref))
 
 
 def datacenter_of(operation: Operation) -> str:
@@ -98,6 +105,14 @@ def error_of(awaited: AwaitedTask) -> VaiError:
     if awaited.problem is None:
         return _forgotten(awaited.ref)
     return error_from(awaited.problem.problem, awaited.problem.detail)
+
+
+def _looked_at(hypervisor: Hypervisor, ref: str) -> list[TaskObservation]:
+    """Return the task's end if it can be seen; what was asked for is not lost because this look failed."""
+    try:
+        return hypervisor.wait_tasks([ref], timeout_seconds=0)
+    except VaiError:
+        return []
 
 
 def _forgotten(ref: str) -> VaiError:

@@ -1,6 +1,7 @@
 """VMware vSphere behind the driver contract: which native calls a promise takes, and in what order."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from pyVmomi import vim, vmodl
 
@@ -85,7 +86,7 @@ class VmwareHypervisor(Hypervisor):
             try:
                 if power_of(self._reader.read(ref, reads.POWER)) is not Power.OFF:
                     raise Conflict("The machine is not powered off. Stop it before it is deleted.")
-                return _task(machine.Destroy_Task(), ref)
+                return _brief(machine.Destroy_Task(), ref)
             except _GONE:
                 return None
 
@@ -121,7 +122,7 @@ class VmwareHypervisor(Hypervisor):
             if power_of(row) is not Power.OFF:
                 _check_growth("CPUs", now.cpus, size.cpus, allowed=row.flag("config.cpuHotAddEnabled"))
                 _check_growth("memory", now.memory_mib, size.memory_mib, allowed=row.flag("config.memoryHotAddEnabled"))
-            return _task(machine.ReconfigVM_Task(config), ref)
+            return _brief(machine.ReconfigVM_Task(config), ref)
 
     def request_mark(self, ref: str, mark: Mark) -> NativeTask | None:
         """Write the mark into the extra configuration; the machine keeps its UUIDs, which others may know it by."""
@@ -129,7 +130,7 @@ class VmwareHypervisor(Hypervisor):
             if mark_of(self._reader.read(ref, (reads.MARK_PATH,))) == mark:
                 return None
             config = vim.vm.ConfigSpec(extraConfig=extra_config_of(mark))
-            return _task(self._reader.machine_object(ref).ReconfigVM_Task(config), ref)
+            return _brief(self._reader.machine_object(ref).ReconfigVM_Task(config), ref)
 
     def observe_machine(self, ref: str) -> MachineObservation:
         """Read the machine."""
@@ -166,7 +167,7 @@ class VmwareHypervisor(Hypervisor):
         target = catalog.target(request.location, needs_datastore=spec.image is None)
         if spec.image is None:
             pool, host = vim.ResourcePool(target.pool, None), vim.HostSystem(target.host, None) if target.host else None
-            return _task(folder.CreateVM_Task(create_spec(request, target, catalog), pool, host))
+            return _brief(folder.CreateVM_Task(create_spec(request, target, catalog), pool, host))
         image = self._reader.image(spec.image)
         config = clone_spec(request, target, catalog, self._reader.template(image))
         return _task(self._reader.machine_object(image).CloneVM_Task(folder, spec.name, config))
@@ -175,11 +176,11 @@ class VmwareHypervisor(Hypervisor):
         machine = self._reader.machine_object(ref)
         match action:
             case PowerAction.START:
-                return _task(machine.PowerOnVM_Task(), ref)
+                return _brief(machine.PowerOnVM_Task(), ref)
             case PowerAction.STOP:
-                return _task(machine.PowerOffVM_Task(), ref)
+                return _brief(machine.PowerOffVM_Task(), ref)
             case PowerAction.RESET:
-                return _task(machine.ResetVM_Task(), ref)
+                return _brief(machine.ResetVM_Task(), ref)
             case PowerAction.SUSPEND:
                 return _task(machine.SuspendVM_Task(), ref)
             case PowerAction.SHUTDOWN:
@@ -198,6 +199,11 @@ class VmwareHypervisor(Hypervisor):
 
 def _task(task: vim.Task, machine_ref: str | None = None) -> NativeTask:
     return NativeTask(task._GetMoId(), machine_ref=machine_ref)  # noqa: SLF001 - pyVmomi's name for a reference
+
+
+def _brief(task: vim.Task, machine_ref: str | None = None) -> NativeTask:
+    """Return a task that copies no disk: on a vCenter at rest it has ended before anybody could begin to wait."""
+    return replace(_task(task, machine_ref), brief=True)
 
 
 def _check_growth(what: str, has: int, wanted: int, *, allowed: bool) -> None:
