@@ -6,7 +6,7 @@ Messages are persistent, confirmed and acknowledged late; steps are idempotent, 
 from kombu import Exchange, Queue
 
 from beat_schedule import BEAT_SCHEDULE
-from vai_app.dispatch import QUEUE_OF, QUEUES, REQUESTS
+from vai_app.dispatch import EXCHANGE, QUEUE_OF, QUEUES, REQUESTS
 from vai_app.settings import settings
 
 _settings = settings()
@@ -30,13 +30,13 @@ broker_transport_options = (
 task_ignore_result = True
 task_store_errors_even_if_ignored = False
 
-_exchange = Exchange("vai", type="topic", durable=True)
+_exchange = Exchange(EXCHANGE, type="topic", durable=True)
 task_queues = tuple(
     Queue(name, _exchange, routing_key=name, queue_arguments={"x-queue-type": "quorum"} if _rabbitmq else None)
     for name in QUEUES
 )
 task_default_queue = REQUESTS
-task_default_exchange = "vai"
+task_default_exchange = EXCHANGE
 task_default_exchange_type = "topic"
 task_default_routing_key = REQUESTS
 task_create_missing_queues = False

@@ -6,8 +6,10 @@ publishes never imports a task.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from uuid import uuid4
 
 from celery import Celery
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
 from vai_app.domain.errors import ServiceUnavailable
@@ -20,6 +22,7 @@ REQUESTS = "vai.requests"
 PROVISION = "vai.provision"
 CONTROL = "vai.control"
 
+EXCHANGE = "vai"
 QUEUES: tuple[str, ...] = (REQUESTS, PROVISION, CONTROL)
 
 QUEUE_OF: Mapping[str, str] = {
@@ -43,11 +46,42 @@ class CeleryDispatcher:
     def __init__(self, app: Celery | None = None) -> None:
         """``app`` only needs the configuration; by default one that knows no task."""
         self._app = app or Celery("vai", config_source="celeryconfig", set_as_current=False)
+        self._declared: set[str] = set()
 
     def publish(self, step: StepName, operation_id: str) -> None:
-        """Publish and wait for the broker's confirmation. Raises ServiceUnavailable after a short time."""
-        with _broker_errors():
-            self._app.send_task(step.value, args=(operation_id,), retry=False)
+        """Publish and wait for the broker's confirmation. Raises ServiceUnavailable after a short time.
+
+        It is what ``Celery.send_task`` sends, without what every call of that looks up anew: half of its CPU time.
+        """
+        queue = QUEUE_OF[step]
+        message = self._app.amqp.create_task_message(
+            str(uuid4()),
+            step.value,
+            args=(operation_id,),
+            kwargs={},
+            argsrepr=repr((operation_id,)),
+            ignore_result=True,
+        )
+        try:
+            with (
+                _broker_errors(),
+                self._app.producer_pool.acquire(block=True) as producer,
+                _broker_errors(producer.connection),
+            ):
+                producer.publish(
+                    message.body,
+                    exchange=EXCHANGE,
+                    routing_key=queue,
+                    declare=() if queue in self._declared else (self._app.amqp.queues[queue],),
+                    serializer="json",
+                    headers=message.headers,
+                    retry=False,
+                    **message.properties,
+                )
+        except ServiceUnavailable:
+            self._declared.clear()  # whatever comes back may be a broker that knows nothing
+            raise
+        self._declared.add(queue)
 
     def ping(self) -> None:
         """Raise ServiceUnavailable when the broker does not answer."""
@@ -60,9 +94,11 @@ class CeleryDispatcher:
 
 
 @contextmanager
-def _broker_errors() -> Iterator[None]:
+def _broker_errors(connection: Connection | None = None) -> Iterator[None]:
+    """Translate what cannot reach the broker; on a given connection, also what its transport raises."""
+    raised = (*connection.connection_errors, *connection.channel_errors) if connection else ()
     try:
         yield
-    except (OperationalError, OSError) as error:
+    except (OperationalError, OSError, *raised) as error:
         message = "The message broker cannot be reached. Check VAI_BROKER_URL and that the broker runs."
         raise ServiceUnavailable(message) from error
