@@ -33,6 +33,7 @@ from vai_app.services.provisioning import (
     StopMachine,
 )
 from vai_app.services.reconciler import Reconciler
+from vai_app.services.refusals import RefusalLog
 from vai_app.services.request_validator import ValidateRequest
 from vai_app.services.steps import Step
 from vai_app.services.watcher import Watcher
@@ -58,6 +59,7 @@ class Services:
     events: EventRepository
     tokens: TokenRepository
     leases: LeaseRepository
+    refusals: RefusalLog
     hypervisors: Hypervisors
     store: Store
     dispatcher: CeleryDispatcher
@@ -74,7 +76,8 @@ class Services:
         return found
 
     def close(self) -> None:
-        """Close every connection."""
+        """Write what is still to be written, and close every connection."""
+        self.refusals.close()
         self.hypervisors.close()
         self.dispatcher.close()
         self.store.close()
@@ -145,6 +148,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         events=store.events,
         tokens=store.tokens,
         leases=store.leases,
+        refusals=RefusalLog(events=store.events, clock=utc_now),
         hypervisors=hypervisors,
         store=store,
         dispatcher=dispatcher,

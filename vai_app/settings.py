@@ -6,6 +6,7 @@ Empty URLs mean "embedded": ``vai up`` starts the server itself and tells the ot
 from functools import cache
 from pathlib import Path
 
+from limits import parse
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -42,6 +43,22 @@ class Settings(BaseSettings):
     api_processes: int = Field(default=1, ge=1, description="API processes.")
     flower_port: int = Field(default=5555, ge=1, le=65535, description="Port of Flower, on 127.0.0.1.")
     largest_body_bytes: int = Field(default=256 * 1024, ge=1024, description="Larger request bodies answer 413.")
+    rate_per_token: str = Field(
+        default="1000/second", description="Requests that one token may send, such as 100/second; more answer 429."
+    )
+    rate_per_address: str = Field(
+        default="2000/second",
+        description="The same for one address (IPv6: one /64 network).",
+    )
+    wrong_tokens_per_address: str = Field(
+        default="60/minute",
+        description="Wrong tokens an address may try; then only tokens that were right before are looked at.",
+    )
+    trusted_proxies: int = Field(
+        default=0,
+        ge=0,
+        description="Reverse proxies in front of the API whose X-Forwarded-* are believed.",
+    )
     worker_threads: int = Field(default=24, ge=1, description="Steps that one worker process runs at once.")
     datacenter_share: int = Field(
         default=16, ge=1, description="Calls that one process may have under way at one datacenter."
@@ -65,6 +82,12 @@ class Settings(BaseSettings):
     @classmethod
     def _expand_user(cls, folder: Path) -> Path:
         return folder.expanduser()
+
+    @field_validator("rate_per_token", "rate_per_address", "wrong_tokens_per_address")
+    @classmethod
+    def _is_a_rate(cls, rate: str) -> str:
+        parse(rate)
+        return rate
 
     def read_secret_key(self) -> str:
         """Return the key that encrypts credentials: the setting, or the file in the state folder.

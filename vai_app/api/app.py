@@ -12,14 +12,9 @@ from vai_app.api.auth import CORRELATION_HEADER, correlation_id
 from vai_app.api.conventions import API
 from vai_app.api.errors import problem_response
 from vai_app.api.metrics import count_requests
+from vai_app.api.protection import protect
+from vai_app.api.security_headers import add_security_headers
 from vai_app.bootstrap import Services
-
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 class VaiApi(Api):
@@ -44,7 +39,8 @@ def create_app(services: Services) -> Flask:
     app.register_error_handler(Exception, problem_response)
     count_requests(app)
     app.before_request(_accepts_json)
-    app.after_request(_add_headers)
+    app.after_request(_add_correlation_id)
+    add_security_headers(app)
     api = VaiApi(
         app,
         version=vai_app.__version__,
@@ -67,6 +63,7 @@ def create_app(services: Services) -> Flask:
         (system.namespace, None),
     ):
         api.add_namespace(namespace, path=path)
+    protect(app, services)
     return app
 
 
@@ -78,8 +75,6 @@ def _accepts_json() -> None:
             raise NotAcceptable
 
 
-def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+def _add_correlation_id(response: Response) -> Response:
     response.headers[CORRELATION_HEADER] = correlation_id()
     return response

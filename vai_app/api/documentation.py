@@ -33,7 +33,7 @@ def documented(
     """Describe a method: what it takes, what it answers, and every problem it may answer instead."""
 
     def decorate(method: F) -> F:
-        codes = {*problems}
+        codes = {*problems, 429}
         if not public:
             codes |= {*_ALWAYS}
         if body is not None:
@@ -43,9 +43,7 @@ def documented(
         described: Any = method
         described = namespace.response(status, HTTPStatus(status).phrase, model_of(namespace, view))(described)
         for code in sorted(codes):
-            described = namespace.response(code, HTTPStatus(code).phrase, model_of(namespace, ProblemDetails))(
-                described
-            )
+            described = problem(namespace, code)(described)
         if body is not None:
             described = namespace.expect(model_of(namespace, body), validate=False)(described)
         parameters = _query_parameters(query) if query else {}
@@ -57,6 +55,21 @@ def documented(
 
     return decorate
 
+
+def problem(namespace: Namespace, code: int) -> Callable[[F], F]:
+    """Describe a problem that a method may answer."""
+    headers = _LIMIT_HEADERS if code == HTTPStatus.TOO_MANY_REQUESTS else {}
+    decorate: Callable[[F], F] = namespace.response(
+        code, HTTPStatus(code).phrase, model_of(namespace, ProblemDetails), headers=headers
+    )
+    return decorate
+
+
+_LIMIT_HEADERS = {
+    "Retry-After": "Seconds until the next request may come.",
+    "RateLimit": "The limit that refused, what remains of it (r), and in how many seconds (t) it is whole again.",
+    "RateLimit-Policy": "How many requests (q) the limit allows in how many seconds (w).",
+}
 
 _HEADERS = {
     "Idempotency-Key": {

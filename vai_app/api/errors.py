@@ -36,6 +36,7 @@ STATUS: Mapping[type[errors.VaiError], int] = {
     errors.InvalidRequest: 422,
     errors.IdempotencyKeyReused: 422,
     errors.PreconditionRequired: 428,
+    errors.TooManyRequests: 429,
     errors.ProviderError: 502,
     errors.ProviderAuthenticationFailed: 502,
     errors.ProviderCertificateUntrusted: 502,

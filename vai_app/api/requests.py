@@ -17,12 +17,16 @@ from pydantic import (
     ValidationError,
 )
 
+from vai_app.api.json_depth import is_deeper
 from vai_app.domain.errors import InvalidRequest
 from vai_app.domain.operations import OperationKind, OperationState
 from vai_app.domain.ports import LARGEST_PAGE, PAGE_SIZE
 from vai_app.domain.virtual_machines import Location, MachineSpec, MachineState, Power, PowerAction, Size
 
 M = TypeVar("M", bound=BaseModel)
+
+DEEPEST_BODY = 32
+"""Levels of objects and lists in a body; more are refused before they are read."""
 
 MachineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 DatacenterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62})$")]
@@ -234,8 +238,11 @@ def read_body(model: type[M]) -> M:
     """Return the request's body. Raises InvalidRequest; Malformed where it is no JSON at all."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send JSON with 'Content-Type: application/json'.")
+    body = request.get_data()
+    if is_deeper(body, DEEPEST_BODY):
+        raise Malformed(f"The body is nested deeper than {DEEPEST_BODY} levels.")
     try:
-        return model.model_validate_json(request.get_data())
+        return model.model_validate_json(body)
     except ValidationError as error:
         if any(each["type"] == "json_invalid" for each in error.errors()):
             detail = str(error.errors()[0].get("ctx", {}).get("error", ""))

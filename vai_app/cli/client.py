@@ -15,6 +15,7 @@ _TIMEOUT_SECONDS = 60.0
 _TRIES = 4
 _SHORTEST_POLL_SECONDS = 0.1
 _LONGEST_POLL_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 5
 _OPEN = ("pending", "running", "undoing")
 
 Json = dict[str, Any]
@@ -101,7 +102,10 @@ class ApiClient:
             if response.is_success:
                 answered: Json = response.json()
                 return answered
-            raise _error(response)
+            pause = _pause_asked_for(response)
+            if pause is None or tried == _TRIES:
+                raise _error(response)
+            time.sleep(pause)
         raise AssertionError
 
 
@@ -116,6 +120,14 @@ def client_of(settings: Settings, api_url: str | None, token: str | None) -> Api
             message = f"No token: set VAI_TOKEN, or start VAI here with 'vai up' ({path}: {error.strerror})."
             raise Unauthenticated(message) from error
     return ApiClient(base_url.rstrip("/"), token)
+
+
+def _pause_asked_for(response: httpx.Response) -> float | None:
+    """Return the seconds after which a request that was too many may come again, where that is soon."""
+    asked = response.headers.get("Retry-After", "")
+    if response.status_code != httpx.codes.TOO_MANY_REQUESTS or not asked.isdecimal():
+        return None
+    return float(asked) if int(asked) <= _LONGEST_PAUSE_SECONDS else None
 
 
 def _error(response: httpx.Response) -> VaiError:

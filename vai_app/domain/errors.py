@@ -54,6 +54,14 @@ class NotFound(VaiError):
     title = "Not found"
 
 
+class TooManyRequests(VaiError):
+    """The token or the address sent more than it may; Retry-After says when to go on."""
+
+    problem = "too-many-requests"
+    title = "Too many requests"
+    retryable = True
+
+
 class Conflict(VaiError):
     """The object is in a state that does not allow this."""
 
