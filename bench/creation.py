@@ -12,7 +12,7 @@ from typing import Any
 
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from bench.measurement import Measurement, in_turns, measurement, percentile
 from bench.servers import servers
@@ -225,38 +225,49 @@ def _by_hand(vcsim: Vcsim, count: int) -> float:
 
 
 def _lag_of_vai(vai: Vai, vcsim: Vcsim) -> float:
-    names = [f"lag-{next(_serial)}" for _ in range(40)]
-    operations = [vai.create(name, "vc1") for name in names]
+    operations = [vai.create(f"lag-{next(_serial)}", "vc1") for _ in range(40)]
     _await_ended(vai, [operation["id"] for operation in operations])
-    finished = {
-        name: datetime.fromisoformat(vai.client.get(f"/operations/{operation['id']}")["finished_at"])
-        for name, operation in zip(names, operations, strict=True)
-    }
+    finished = {}
+    for operation in operations:
+        ended = vai.client.get(f"/operations/{operation['id']}")
+        machine = vai.client.get(f"/virtual-machines/{ended['machine_id']}")
+        finished[machine["provider_ref"]] = datetime.fromisoformat(ended["finished_at"])
     program = _ByHand(vcsim)
     completed = _completions(program.instance)
     program.close()
-    return percentile([(at - completed[name]).total_seconds() for name, at in finished.items()], 95)
+    return percentile([(at - completed[ref]).total_seconds() for ref, at in finished.items()], 95)
 
 
 def _lag_by_hand(vcsim: Vcsim) -> float:
     program = _ByHand(vcsim)
 
     def lag(name: str) -> tuple[str, float]:
-        program.create(name)
-        return name, time.time()
+        made = program.create(name)
+        return _reference(made), time.time()
 
     with ThreadPoolExecutor(THREADS) as threads:
         seen = dict(threads.map(lag, [f"handlag-{next(_serial)}" for _ in range(40)]))
     completed = _completions(program.instance)
     program.close()
-    return percentile([at - completed[name].timestamp() for name, at in seen.items()], 95)
+    return percentile([at - completed[ref].timestamp() for ref, at in seen.items()], 95)
 
 
 def _completions(instance: vim.ServiceInstance) -> dict[str, datetime]:
-    """Return when the last task on each machine ended, by vCenter's own record."""
+    """Return when the last task on each object ended, by its reference in vCenter's own record; one bulk read."""
+    collector = vmodl.query.PropertyCollector
+    paths = ["info.completeTime", "info.entity"]
+    wanted = collector.FilterSpec(
+        propSet=[collector.PropertySpec(type=vim.Task, pathSet=paths)],
+        objectSet=[collector.ObjectSpec(obj=task) for task in instance.content.taskManager.recentTask],
+    )
     ended: dict[str, datetime] = {}
-    for task in instance.content.taskManager.recentTask:
-        info = task.info
-        if info.completeTime is not None and info.entityName is not None:
-            ended[info.entityName] = max(info.completeTime, ended.get(info.entityName, info.completeTime))
+    for row in instance.content.propertyCollector.RetrieveContents([wanted]):
+        values = {each.name: each.val for each in row.propSet}
+        if len(values) == len(paths):
+            at, ref = values["info.completeTime"], _reference(values["info.entity"])
+            ended[ref] = max(at, ended.get(ref, at))
     return ended
+
+
+def _reference(managed: vim.ManagedEntity) -> str:
+    return str(managed._GetMoId())  # noqa: SLF001 - pyVmomi's name for a reference
