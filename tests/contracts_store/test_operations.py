@@ -135,6 +135,16 @@ def test_a_leased_operation_cannot_be_claimed_until_the_lease_ends(store: AnySto
     assert (again.lease_owner, again.version, again.attempts) == ("worker-2", 2, 2)
 
 
+@pytest.mark.parametrize("strangers", [0, 3, 400])
+def test_the_open_operations_of_a_page_are_found_however_many_others_are_open(store: AnyStore, strangers: int) -> None:
+    for number in range(strangers):
+        store.operations.insert(an_operation(target_id=f"vm-m{number:04}"))
+    wanted = [store.operations.insert(an_operation(target_id=target)) for target in ("vm-a", "vm-m", "vm-z")]
+    found = store.operations.open_on(["vm-z", "vm-a", "vm-m", "vm-idle"])
+    assert found == {each.target_id: each for each in wanted}
+    assert store.operations.open_on([]) == {}
+
+
 def test_only_the_current_step_of_an_open_operation_can_be_claimed(store: AnyStore) -> None:
     operation = store.operations.insert(an_operation())
     assert store.operations.claim(operation.id, StepName.START_VM, "worker-1", 60) is None

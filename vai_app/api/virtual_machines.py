@@ -116,7 +116,7 @@ def _change() -> RequestContext:
 
 
 def _views(machines: Sequence[VirtualMachine]) -> list[MachineView]:
-    open_operations = services().operations.open_on([machine.id for machine in machines]) if machines else {}
+    open_operations = services().operations.open_on([machine.id for machine in machines])
     names: dict[str, str] = {}
 
     def name_of(datacenter_id: str) -> str:

@@ -17,6 +17,8 @@ from mongoengine import (
 )
 from pymongo.collection import Collection
 
+ONE_OPEN_OPERATION = "one_open_operation_per_target"
+
 
 class OperationDocument(DynamicDocument):
     """One change of the world; the fields beyond these are those of ``domain.operations.Operation``."""
@@ -42,7 +44,7 @@ class OperationDocument(DynamicDocument):
             # One busy operation per machine.
             {
                 "fields": ["target_id"],
-                "name": "one_open_operation_per_target",
+                "name": ONE_OPEN_OPERATION,
                 "unique": True,
                 "partialFilterExpression": {"open": True},
             },

@@ -14,11 +14,12 @@ from vai_app.domain.hypervisor import TaskObservation, TaskState
 from vai_app.domain.operations import REPUBLISH_SECONDS, Operation, OperationState, StepName, problem_of
 from vai_app.domain.ports import Clock, LeaseLost, OperationFilter, Page, PageRequest, PendingTask
 from vai_app.store.codec import Codec
-from vai_app.store.documents import OperationDocument, collection_of
+from vai_app.store.documents import ONE_OPEN_OPERATION, OperationDocument, collection_of
 from vai_app.store.errors import translated
 from vai_app.store.paging import NEWEST_ID_FIRST, page_of
 
 _codec = Codec(Operation)
+_STRANGERS_ON_THE_WAY = 100
 # What a save never writes: the wish to cancel is the user's, the version is counted by the database.
 _NOT_SAVED = ("_id", "version", "cancel_requested")
 
@@ -82,9 +83,20 @@ class MongoOperations:
         return page_of(self._collection, query, page, load=_codec.from_document, order=NEWEST_ID_FIRST)
 
     def open_on(self, target_ids: Collection[str]) -> Mapping[str, Operation]:
-        """Return the open operation of each target that has one."""
-        found = self._collection.find({"target_id": {"$in": list(target_ids)}, "open": True})
-        return {document["target_id"]: _codec.from_document(document) for document in found}
+        """Return the open operation of each target that has one.
+
+        The targets of a page lie close together and few operations are open, so that one walk between the first
+        and the last target is much cheaper than a look for each; where it is not, each is looked for.
+        """
+        if not target_ids:
+            return {}
+        between = {"$gte": min(target_ids), "$lte": max(target_ids)}
+        most = _STRANGERS_ON_THE_WAY + len(target_ids)
+        found = list(self._collection.find({"open": True, "target_id": between}).hint(ONE_OPEN_OPERATION).limit(most))
+        if len(found) == most:
+            found = list(self._collection.find({"open": True, "target_id": {"$in": list(target_ids)}}))
+        wanted = set(target_ids)
+        return {each["target_id"]: _codec.from_document(each) for each in found if each["target_id"] in wanted}
 
     def claim(self, operation_id: str, step: StepName, owner: str, lease_seconds: float) -> Operation | None:
         """Take the lease and count the attempt."""
