@@ -1,5 +1,6 @@
 """RabbitMQ: Debian's server, run from a folder of its own."""
 
+import subprocess
 from pathlib import Path
 
 import amqp
@@ -22,6 +23,7 @@ class RabbitMQ:
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\nvm_memory_high_watermark.absolute = 512MB\n"
         )
         (data / "plugins").write_text("[].\n")
+        self._mapper_port = free_port()
         self._process = ServerProcess(
             "rabbitmq",
             [_SERVER],
@@ -37,7 +39,7 @@ class RabbitMQ:
                 "RABBITMQ_CONFIG_FILE": str(data / "rabbitmq"),
                 "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "plugins"),
                 "RABBITMQ_PID_FILE": str(data / "pid"),
-                "ERL_EPMD_PORT": str(free_port()),
+                "ERL_EPMD_PORT": str(self._mapper_port),
                 "ERL_EPMD_ADDRESS": "127.0.0.1",
             },
         )
@@ -49,10 +51,16 @@ class RabbitMQ:
     def stop(self) -> None:
         """Shut down cleanly."""
         self._process.stop()
+        self._end_mapper()
 
     def kill(self) -> None:
         """Crash, port mapper and all."""
         self._process.kill()
+        self._end_mapper()
+
+    def _end_mapper(self) -> None:
+        """The port mapper leaves the server's process group at its start, and would outlive it."""
+        subprocess.run(["epmd", "-port", str(self._mapper_port), "-kill"], capture_output=True, check=False)
 
     def _lets_in(self) -> bool:
         connection = amqp.Connection(f"127.0.0.1:{self.port}", connect_timeout=2)
