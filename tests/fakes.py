@@ -135,6 +135,18 @@ class InMemoryOperations:
             self._stored[operation_id] = claimed
             return claimed
 
+    def renew(self, claimed: Operation, lease_seconds: float) -> bool:
+        with self._lock:
+            found = self._stored.get(claimed.id)
+            now = self._clock()
+            if claimed.lease_owner is None or found is None or found.deadline <= now:
+                return False
+            if (found.version, found.lease_owner) != (claimed.version, claimed.lease_owner):
+                return False
+            until = now + timedelta(seconds=lease_seconds)
+            self._stored[claimed.id] = replace(found, lease_until=until, due_at=until)
+            return True
+
     def save(self, operation: Operation) -> Operation:
         with self._lock:
             found = self._stored.get(operation.id)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyVim.connect import Disconnect, SmartConnect
+from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from tests.lab.vcsim import Vcsim
@@ -45,6 +46,22 @@ class Witness:
         """Return every machine that was not there at the beginning."""
         return [seen for seen in self._all() if seen.name not in self._background]
 
+    def all_names(self) -> set[str]:
+        """Return the names of all machines, the background too."""
+        return {seen.name for seen in self._all()}
+
+    def power_off(self, name: str) -> None:
+        """Change a machine as somebody else would."""
+        WaitForTask(self._machine(name).PowerOffVM_Task(), si=self._instance)
+
+    def rename(self, name: str, other: str) -> None:
+        """Rename a machine as somebody else would."""
+        WaitForTask(self._machine(name).Rename_Task(other), si=self._instance)
+
+    def destroy(self, name: str) -> None:
+        """Remove a machine as somebody else would."""
+        WaitForTask(self._machine(name).Destroy_Task(), si=self._instance)
+
     def doubled(self) -> list[str]:
         """Return each mark that more than one machine bears."""
         marks = Counter(seen.machine_id for seen in self.machines() if seen.machine_id)
@@ -54,6 +71,11 @@ class Witness:
         """Return folders and disks on the datastores that belong to no machine of the inventory."""
         alive = {seen.name for seen in self._all()}
         return sorted(path for path in self._files() - self._files_before if not alive & set(Path(path).parts))
+
+    def _machine(self, name: str) -> vim.VirtualMachine:
+        found = self._instance.content.searchIndex.FindByInventoryPath(f"DC0/vm/{name}")
+        assert found is not None, name
+        return found
 
     def _all(self) -> list[Seen]:
         content = self._instance.RetrieveContent()

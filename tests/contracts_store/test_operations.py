@@ -153,6 +153,38 @@ def test_only_the_current_step_of_an_open_operation_can_be_claimed(store: AnySto
     assert store.operations.claim(operation.id, finished.step, "worker-1", 60) is None
 
 
+def test_a_renewed_claim_outlives_its_lease(store: AnyStore, clock: SettableClock) -> None:
+    held = claimed(store, store.operations.insert(an_operation()), seconds=10)
+    clock.advance(9)
+    assert store.operations.renew(held, 10)
+    clock.advance(9)
+    assert store.operations.claim(held.id, held.step, "worker-2", 10) is None
+    assert store.operations.take_due(10) == []
+    assert store.operations.save(begin(held, NOW)).version == held.version + 1
+
+
+def test_a_claim_that_another_worker_took_is_not_renewed(store: AnyStore, clock: SettableClock) -> None:
+    slow = claimed(store, store.operations.insert(an_operation()), seconds=10)
+    clock.advance(10)
+    taken = claimed(store, slow, owner="worker-2", seconds=10)
+    assert not store.operations.renew(slow, 3600)
+    assert store.operations.get(slow.id, None) == taken
+
+
+def test_what_nobody_holds_is_not_renewed(store: AnyStore) -> None:
+    idle = store.operations.insert(an_operation())
+    assert not store.operations.renew(idle, 10)
+    saved = waiting(store, idle)
+    assert not store.operations.renew(saved, 10)
+    assert store.operations.get(idle.id, None) == saved
+
+
+def test_a_claim_is_not_renewed_beyond_the_deadline(store: AnyStore, clock: SettableClock) -> None:
+    held = claimed(store, store.operations.insert(an_operation(deadline=NOW + timedelta(seconds=20))), seconds=30)
+    clock.advance(20)
+    assert not store.operations.renew(held, 30)
+
+
 def test_after_a_step_forward_the_next_step_is_the_one_to_claim(store: AnyStore) -> None:
     operation = store.operations.insert(an_operation())
     saved = store.operations.save(advance(begin(claimed(store, operation), NOW), Done({"host": "h1"}), NOW))

@@ -136,6 +136,13 @@ class OperationRepository(Protocol):
         """Take the lease and count the attempt; ``None`` when it is not the current step, not open, or leased."""
         ...
 
+    def renew(self, claimed: Operation, lease_seconds: float) -> bool:
+        """Let a claim last ``lease_seconds`` from now.
+
+        ``False`` when the version moved on, nobody holds it, or the operation's deadline has passed.
+        """
+        ...
+
     def save(self, operation: Operation) -> Operation:
         """Store what a claim's holder made of it. Raises LeaseLost when the version moved on."""
         ...

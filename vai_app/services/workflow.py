@@ -27,6 +27,7 @@ from vai_app.domain.operations import (
     outcome_of_error,
 )
 from vai_app.domain.ports import Clock, EventRepository, LeaseLost, OperationRepository
+from vai_app.services.lease_keeper import LeaseKeeper
 from vai_app.services.nudge import Nudge
 from vai_app.services.steps import Step
 
@@ -47,7 +48,7 @@ class Workflow:
         clock: Clock,
         lease_seconds: float,
     ) -> None:
-        """``queue_of`` names each step's queue; ``lease_seconds`` is longer than any step's calls may take together."""
+        """``queue_of`` names each step's queue; ``lease_seconds`` is how long a dead worker's step rests."""
         self._steps = steps
         self._queue_of = queue_of
         self._operations = operations
@@ -55,6 +56,7 @@ class Workflow:
         self._nudge = nudge
         self._clock = clock
         self._lease_seconds = lease_seconds
+        self._keeper = LeaseKeeper(operations=operations, lease_seconds=lease_seconds)
 
     def run_step(self, step: StepName, operation_id: str, owner: str) -> Operation | None:
         """Run the step, if it is the operation's current one and nobody else does, and those that follow on its queue.
@@ -78,7 +80,8 @@ class Workflow:
     def _run(self, claimed: Operation, owner: str) -> tuple[Operation | None, bool]:
         """Run the step and save. Returns the operation as stored, and whether it is still ours to go on with."""
         begun = begin(claimed, self._clock())
-        outcome = self._outcome(begun) if begun.state.open else None
+        with self._keeper.keeping(begun):
+            outcome = self._outcome(begun) if begun.state.open else None
         advanced = advance(begun, outcome, self._clock()) if outcome else begun
         if not advanced.state.open:
             self._record_end(advanced)

@@ -112,6 +112,18 @@ class MongoOperations:
         )
         return _codec.from_document(document) if document else None
 
+    def renew(self, claimed: Operation, lease_seconds: float) -> bool:
+        """Move the end of the lease; the version stays, for nothing else is changed."""
+        if claimed.lease_owner is None:
+            return False
+        now = self._clock()
+        until = now + timedelta(seconds=lease_seconds)
+        ours = {"_id": claimed.id, "version": claimed.version, "lease_owner": claimed.lease_owner}
+        renewed = self._collection.update_one(
+            {**ours, "deadline": {"$gt": now}}, {"$set": {"lease_until": until, "due_at": until}}
+        )
+        return renewed.matched_count == 1
+
     def save(self, operation: Operation) -> Operation:
         """Store what the claim's holder made of it, and keep a wish to cancel that came meanwhile."""
         document = _document(operation)
