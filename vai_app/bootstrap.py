@@ -9,6 +9,7 @@ from vai_app.dispatch import QUEUE_OF, CeleryDispatcher
 from vai_app.domain.errors import ServiceUnavailable
 from vai_app.domain.operations import StepName
 from vai_app.domain.ports import (
+    CapacityBook,
     DatacenterRepository,
     EventRepository,
     Hypervisors,
@@ -22,7 +23,8 @@ from vai_app.services.access import AccessService
 from vai_app.services.controller import Controller
 from vai_app.services.datacenter_registry import DatacenterRegistry
 from vai_app.services.nudge import Nudge
-from vai_app.services.placement import PlaceMachine
+from vai_app.services.observed_capacity import NoLimits, ObservedCapacity
+from vai_app.services.placement import PlaceMachine, Placement
 from vai_app.services.provisioning import (
     AdoptMachine,
     ChangePower,
@@ -48,6 +50,7 @@ class Services:
 
     settings: Settings
     controller: Controller
+    placement: Placement
     datacenter_registry: DatacenterRegistry
     access: AccessService
     workflow: Workflow
@@ -97,6 +100,10 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
     dispatcher = dispatcher or CeleryDispatcher()
     nudge = Nudge(store.operations, dispatcher)
     hypervisors = HypervisorPool(datacenters=store.datacenters, share=settings.datacenter_share)
+    capacity = ObservedCapacity(datacenters=store.datacenters)
+    placement = Placement(
+        datacenters=store.datacenters, machines=store.machines, capacity=capacity, permissions=NoLimits()
+    )
     controller = Controller(
         operations=store.operations,
         machines=store.machines,
@@ -118,12 +125,13 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
     return Services(
         settings=settings,
         controller=controller,
+        placement=placement,
         datacenter_registry=DatacenterRegistry(
             datacenters=store.datacenters, hypervisors=hypervisors, events=store.events, clock=utc_now
         ),
         access=AccessService(tokens=store.tokens, clock=utc_now),
         workflow=Workflow(
-            steps=build_steps(store.datacenters, store.machines, hypervisors),
+            steps=build_steps(placement, capacity, store.machines, hypervisors),
             queue_of=QUEUE_OF,
             operations=store.operations,
             events=store.events,
@@ -156,12 +164,12 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
 
 
 def build_steps(
-    datacenters: DatacenterRepository, machines: MachineRepository, hypervisors: Hypervisors
+    placement: Placement, capacity: CapacityBook, machines: MachineRepository, hypervisors: Hypervisors
 ) -> dict[StepName, Step]:
     """Return every step by its name."""
     steps: list[Step] = [
-        ValidateRequest(datacenters=datacenters, machines=machines),
-        PlaceMachine(datacenters=datacenters),
+        ValidateRequest(placement=placement, machines=machines),
+        PlaceMachine(placement=placement, capacity=capacity, machines=machines),
         *(
             kind(hypervisors=hypervisors, machines=machines)
             for kind in (

@@ -71,6 +71,13 @@ _LIMIT_HEADERS = {
     "RateLimit-Policy": "How many requests (q) the limit allows in how many seconds (w).",
 }
 
+
+def also_answers(namespace: Namespace, status: int, view: type) -> Callable[[F], F]:
+    """Describe a second good answer of a method."""
+    decorate: Callable[[F], F] = namespace.response(status, HTTPStatus(status).phrase, model_of(namespace, view))
+    return decorate
+
+
 _HEADERS = {
     "Idempotency-Key": {
         "in": "header",

@@ -6,8 +6,10 @@ from flask_restx import Namespace
 from vai_app.api.auth import Confirmed, context, require_admin, services
 from vai_app.api.conventions import accepted, answer
 from vai_app.api.documentation import documented
+from vai_app.api.explanations import ExplanationView, explanation_view
 from vai_app.api.requests import EventQuery, OperationQuery, read_query
 from vai_app.api.views import EventPage, OperationPage, OperationView, event_view, operation_view
+from vai_app.domain.errors import NotFound
 from vai_app.domain.ports import EventFilter, OperationFilter, PageRequest
 
 namespace = Namespace("operations", description="Changes of the world, each from request to end")
@@ -52,6 +54,30 @@ class Cancellation(Confirmed):
     def post(self, operation_id: str) -> Response:
         """Turn an operation back at its next step."""
         return accepted(services().controller.cancel_operation(context(), operation_id))
+
+
+@namespace.route("/<string:operation_id>/explanation")
+class PlacementExplanation(Confirmed):
+    """Why a machine was placed where it is, or nowhere."""
+
+    @documented(namespace, 200, ExplanationView, problems=(404,))
+    def get(self, operation_id: str) -> Response:
+        """Show the explanation that decided."""
+        operation = services().operations.get(operation_id, context().scope)
+        if operation.explanation is None:
+            message = f"Operation {operation_id} has no explanation: nothing has been placed by it."
+            raise NotFound(message)
+        return answer(explanation_view(operation.explanation))
+
+
+@namespace.route("/<string:operation_id>/actions/confirm")
+class Confirmation(Confirmed):
+    """The consent to another datacenter."""
+
+    @documented(namespace, 202, OperationView, problems=(404, 409))
+    def post(self, operation_id: str) -> Response:
+        """Ask for a rejected machine again, in the datacenter that was recommended; asked twice is asked once."""
+        return accepted(services().controller.confirm_elsewhere(context(), operation_id))
 
 
 @namespace.route("/<string:operation_id>/resend")

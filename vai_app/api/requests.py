@@ -20,6 +20,7 @@ from pydantic import (
 from vai_app.api.json_depth import is_deeper
 from vai_app.domain.errors import InvalidRequest
 from vai_app.domain.operations import OperationKind, OperationState
+from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
 from vai_app.domain.ports import LARGEST_PAGE, PAGE_SIZE
 from vai_app.domain.virtual_machines import Location, MachineSpec, MachineState, Power, PowerAction, Size
 
@@ -53,6 +54,29 @@ class LocationBody(Body):
     datastore: ObjectName | None = None
 
 
+class PlacementBody(Body):
+    """What becomes of the machine where the datacenter is short, and which machines it must be apart from or near."""
+
+    elsewhere: Literal[*(each.value for each in Elsewhere)] = Field(  # type: ignore[valid-type]
+        default=Elsewhere.ASK.value,
+        description="Where the datacenter is short: never another, another if confirmed, or another automatically.",
+    )
+    apart_from: list[Identifier] = Field(default=[], max_length=100, description="Ids of machines.")
+    together_with: list[Identifier] = Field(default=[], max_length=100, description="Ids of machines.")
+    scope: Literal[*(each.value for each in Scope)] = Field(  # type: ignore[valid-type]
+        default=Scope.HOST.value, description="What the machines are apart or together in."
+    )
+
+    def wish(self) -> PlacementWish:
+        """Return what is asked for."""
+        return PlacementWish(
+            elsewhere=Elsewhere(self.elsewhere),
+            apart_from=tuple(self.apart_from),
+            together_with=tuple(self.together_with),
+            scope=Scope(self.scope),
+        )
+
+
 class MachineBody(Body):
     """A machine to create."""
 
@@ -66,6 +90,7 @@ class MachineBody(Body):
     location: LocationBody = LocationBody()
     power_on: bool = True
     labels: dict[LabelName, LabelValue] = Field(default={}, max_length=64)
+    placement: PlacementBody = PlacementBody()
 
     def spec(self) -> MachineSpec:
         """Return what is asked for."""
@@ -182,6 +207,12 @@ class MachineQuery(PageQuery):
     name_prefix: ObjectName | None = Field(default=None, description="Beginning of the name.")
     managed: bool | None = Field(default=None, description="Made or adopted by VAI, or not.")
     include_deleted: bool = Field(default=False, description="Deleted machines too.")
+
+
+class CreationQuery(Query):
+    """How a creation is meant."""
+
+    dry_run: bool = Field(default=False, description="Create nothing; explain where the machine would go and why.")
 
 
 class OperationQuery(PageQuery):

@@ -110,6 +110,7 @@ class OperationView:
     attempts: int
     problem: ProblemView | None
     waiting_for: ProblemView | None
+    recommended_datacenter_id: str | None
     residue: Sequence[str]
     history: Sequence[StepView]
     cancel_requested: bool
@@ -318,6 +319,7 @@ def operation_view(operation: Operation) -> OperationView:
         attempts=operation.attempts,
         problem=_problem_view(operation.problem),
         waiting_for=_problem_view(operation.waiting_for),
+        recommended_datacenter_id=operation.recommended_datacenter_id,
         residue=operation.residue,
         history=[StepView(each.step, each.event, each.at, each.attempts, each.detail) for each in operation.history],
         cancel_requested=operation.cancel_requested,

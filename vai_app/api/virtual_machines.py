@@ -8,9 +8,11 @@ from flask_restx import Namespace
 
 from vai_app.api.auth import Confirmed, context, require_admin, services
 from vai_app.api.conventions import accepted, answer, idempotency_key
-from vai_app.api.documentation import documented
+from vai_app.api.documentation import also_answers, documented
+from vai_app.api.explanations import ExplanationView, explanation_view
 from vai_app.api.requests import (
     AdoptBody,
+    CreationQuery,
     MachineBody,
     MachineQuery,
     PowerBody,
@@ -23,6 +25,7 @@ from vai_app.domain.errors import NotFound
 from vai_app.domain.ports import MachineFilter, PageRequest
 from vai_app.domain.virtual_machines import VirtualMachine
 from vai_app.services.controller import RequestContext
+from vai_app.services.placement import PlacementRequest
 
 namespace = Namespace("virtual-machines", description="Virtual machines, whatever hypervisor they run on")
 
@@ -52,11 +55,18 @@ class Machines(Confirmed):
         page = services().machines.page(wanted, PageRequest(query.page_size, query.page_token))
         return answer(MachinePage(_views(page.items), page.next_token))
 
-    @documented(namespace, 202, OperationView, body=MachineBody, problems=_REFUSALS, headers=_KEY)
+    @also_answers(namespace, 200, ExplanationView)
+    @documented(namespace, 202, OperationView, body=MachineBody, query=CreationQuery, problems=_REFUSALS, headers=_KEY)
     def post(self) -> Response:
-        """Create a machine."""
+        """Create a machine, or with ``dry_run`` explain where it would go and why."""
+        dry_run = read_query(CreationQuery).dry_run
         body = read_body(MachineBody)
-        operation = services().controller.create_machine(_change(), body.datacenter, body.spec(), body.labels)
+        if dry_run:
+            asked = PlacementRequest(body.datacenter, body.spec(), body.placement.wish())
+            return answer(explanation_view(services().placement.explain_request(context().principal.tenant, asked)))
+        operation = services().controller.create_machine(
+            _change(), body.datacenter, body.spec(), body.labels, body.placement.wish()
+        )
         return accepted(operation)
 
 

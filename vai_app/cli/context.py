@@ -54,6 +54,9 @@ def finish(api: ApiClient, operation: Json, *, wait: bool, as_json: bool) -> Jso
             errors.print(f"[red]{problem['title']}.[/] {problem['detail']}", highlight=False)
             for left in operation["residue"]:
                 errors.print(f"[red]Left behind:[/] {left}", highlight=False)
+            if operation["recommended_datacenter_id"]:
+                errors.print(f"It fits elsewhere: vai operation explain {operation['id']}", highlight=False)
+                errors.print(f"Let it go there:   vai operation confirm {operation['id']}", highlight=False)
         raise typer.Exit(FAILED)
     return operation
 

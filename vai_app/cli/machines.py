@@ -6,7 +6,9 @@ import typer
 
 from vai_app.cli.client import Json
 from vai_app.cli.context import AsJson, NoWait, client, finish
+from vai_app.cli.explanations import print_explanation
 from vai_app.cli.output import print_table, show
+from vai_app.domain.placement.asks import Elsewhere
 
 app = typer.Typer(help="Virtual machines, in any datacenter.", no_args_is_help=True)
 
@@ -27,11 +29,17 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
     datastore: Annotated[str | None, typer.Option(help="Datastore; chosen when left out.")] = None,
     *,
     power_on: Annotated[bool, typer.Option("--power-on/--power-off", help="Start it when made.")] = True,
+    elsewhere: Annotated[
+        Elsewhere, typer.Option(help="Where the datacenter is short: never another, if confirmed, automatically.")
+    ] = Elsewhere.ASK,
+    apart_from: Annotated[list[str] | None, typer.Option(help="Machine on whose host it must not be.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Create nothing; show where it would go and why.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show why it went where it went.")] = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a machine and wait until it is there."""
-    body = {
+    body: Json = {
         "name": name,
         "datacenter": datacenter,
         "cpus": cpus,
@@ -43,8 +51,20 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
         "power_on": power_on,
     }
     with client() as api:
+        body["placement"] = {
+            "elsewhere": elsewhere.value,
+            "apart_from": [api.machine(each)["id"] for each in apart_from or ()],
+        }
+        if dry_run:
+            explanation = api.post("/virtual-machines?dry_run=true", body)
+            show(explanation, as_json=as_json, table=lambda: print_explanation(explanation))
+            return
         operation = api.post("/virtual-machines", body)
-        finish(api, operation, wait=not no_wait, as_json=as_json)
+        try:
+            finish(api, operation, wait=not no_wait, as_json=as_json)
+        finally:
+            if explain and not no_wait and not as_json:
+                print_explanation(api.get(f"/operations/{operation['id']}/explanation"))
         if not no_wait and not as_json:
             _print_machines([api.get(f"/virtual-machines/{operation['machine_id']}")])
 

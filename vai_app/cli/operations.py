@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from vai_app.cli.client import Json
-from vai_app.cli.context import AsJson, client, finish, watch
+from vai_app.cli.context import AsJson, NoWait, client, finish, watch
+from vai_app.cli.explanations import print_explanation
 from vai_app.cli.output import console, print_table, show
 
 app = typer.Typer(help="Operations: changes of the world, each from request to end.", no_args_is_help=True)
@@ -41,6 +42,21 @@ def watch_operation(operation: Operation, *, as_json: AsJson = False) -> None:
     """Follow an operation to its end."""
     with client() as api:
         finish(api, api.get(f"/operations/{operation}"), wait=True, as_json=as_json)
+
+
+@app.command("explain")
+def explain(operation: Operation, *, as_json: AsJson = False) -> None:
+    """Show why a machine was placed where it is, or nowhere."""
+    with client() as api:
+        found = api.get(f"/operations/{operation}/explanation")
+    show(found, as_json=as_json, table=lambda: print_explanation(found))
+
+
+@app.command("confirm")
+def confirm(operation: Operation, *, no_wait: NoWait = False, as_json: AsJson = False) -> None:
+    """Let a rejected machine go to the datacenter that was recommended."""
+    with client() as api:
+        finish(api, api.post(f"/operations/{operation}/actions/confirm"), wait=not no_wait, as_json=as_json)
 
 
 @app.command("cancel")

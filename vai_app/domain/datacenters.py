@@ -106,6 +106,30 @@ class Connection:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+class PlacementStrategy(StrEnum):
+    """How a datacenter's hosts are filled."""
+
+    SPREAD = "spread"  # evenly, by the memory that is left
+    PACK = "pack"  # so that large machines still find room
+    POWER = "power"  # so that empty hosts can stay asleep
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementSettings:
+    """What an operator says about placement in a datacenter.
+
+    ``failover_hosts`` is how many of its largest hosts may fail and leave room for all machines. ``cost`` (per
+    machine, in the site's own unit) and ``latency_ms`` (to its users) compare datacenters; ``preferred_by`` are
+    the tenants that would rather be here.
+    """
+
+    strategy: PlacementStrategy = PlacementStrategy.SPREAD
+    failover_hosts: int = 0
+    cost: float = 0.0
+    latency_ms: float = 0.0
+    preferred_by: tuple[str, ...] = ()
+
+
 class Reachability(StrEnum):
     """What VAI last found when it asked the datacenter."""
 
@@ -129,6 +153,7 @@ class Datacenter:
     ca_certificate: str | None = None
     call_timeout_seconds: float = 30.0
     options: dict[str, Any] = field(default_factory=dict)
+    placement: PlacementSettings = PlacementSettings()
     reachability: Reachability = Reachability.UNKNOWN
     problem: str | None = None
     about: About | None = None

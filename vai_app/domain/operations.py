@@ -78,9 +78,14 @@ _MOVES: Mapping[OperationState, frozenset[OperationState]] = {
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step's promise holds. ``memo`` is what later steps and the undo need to know."""
+    """The step's promise holds. ``memo`` is what later steps and the undo need to know.
+
+    ``datacenter_id`` is where the operation goes on, when the step chose; ``explanation`` is why.
+    """
 
     memo: Mapping[str, Any] = field(default_factory=dict)
+    datacenter_id: str | None = None
+    explanation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +104,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The request itself cannot be granted; nothing is wrong with the world."""
+    """The request itself cannot be granted; nothing is wrong with the world. ``explanation`` says why."""
 
     error: VaiError
+    explanation: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +182,7 @@ class Operation:
     cancel_requested: bool = False
     idempotency_key: str | None = None
     payload_digest: str | None = None
+    explanation: Mapping[str, Any] | None = None  # of the placement that decided, bounded in size
     version: int = 0
     lease_owner: str | None = None
     lease_until: datetime | None = None
@@ -185,6 +192,15 @@ class Operation:
     def step(self) -> StepName:
         """The step at the cursor."""
         return self.plan[self.cursor]
+
+    @property
+    def recommended_datacenter_id(self) -> str | None:
+        """Where a rejected creation would fit, if one call may confirm it."""
+        wish = self.arguments.get("placement") or {}
+        if self.state is not OperationState.REJECTED or wish.get("elsewhere") == "never" or not self.explanation:
+            return None
+        alternative: str | None = self.explanation.get("alternative")
+        return alternative
 
     def move_to(self, state: OperationState) -> "Operation":
         """Return the operation in another state. Raises Conflict where the table has no such move."""
@@ -220,7 +236,8 @@ def advance(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
         case Reject() | Fail() if operation.state is OperationState.UNDOING:
             advanced = _after_failed_undo(operation, outcome.error, now)
         case Reject():
-            advanced = _turn_back(operation, outcome.error, OperationState.REJECTED, now)
+            explained = replace(operation, explanation=outcome.explanation or operation.explanation)
+            advanced = _turn_back(explained, outcome.error, OperationState.REJECTED, now)
         case Fail():
             advanced = _turn_back(operation, outcome.error, OperationState.FAILED, now)
     return replace(advanced, lease_owner=None, lease_until=None)
@@ -261,7 +278,12 @@ def _wait(operation: Operation, outcome: Wait, now: datetime) -> Operation:
 
 def _step_forward(operation: Operation, outcome: Done, now: datetime) -> Operation:
     recorded = _progress(_record(operation, "done", now), now)
-    recorded = replace(recorded, memo={**operation.memo, **outcome.memo})
+    recorded = replace(
+        recorded,
+        memo={**operation.memo, **outcome.memo},
+        datacenter_id=outcome.datacenter_id or operation.datacenter_id,
+        explanation=outcome.explanation or operation.explanation,
+    )
     if operation.cursor + 1 < len(operation.plan):
         return replace(recorded, cursor=operation.cursor + 1)
     return replace(recorded.move_to(OperationState.SUCCEEDED), finished_at=now)

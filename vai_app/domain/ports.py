@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from vai_app.domain.capacity import DatacenterCapacity, Room
 from vai_app.domain.datacenters import About, Connection, Datacenter, Inventory
 from vai_app.domain.events import Event
 from vai_app.domain.hypervisor import Hypervisor, TaskObservation
 from vai_app.domain.operations import Operation, OperationKind, OperationState, StepName
+from vai_app.domain.placement.asks import PlacementAsk
+from vai_app.domain.placement.checks import Check
 from vai_app.domain.principals import ApiToken
 from vai_app.domain.virtual_machines import (
+    Location,
     MachineObservation,
     MachineState,
     Mark,
@@ -291,6 +295,33 @@ class DatacenterRepository(Protocol):
 
     def record_unreachable(self, datacenter_id: str, problem: str) -> bool:
         """Store why not; ``True`` when it was reachable (or unknown) before."""
+        ...
+
+
+class CapacityBook(Protocol):
+    """What every datacenter may give, and the reservations against it. ``services.resource_manager`` keeps it."""
+
+    def snapshot(self, datacenter_ids: Collection[str] | None = None) -> Sequence[DatacenterCapacity]:
+        """Return these datacenters, or all in order of name, as they are known now. Raises NotFound."""
+        ...
+
+    def reserve(self, machine_id: str, datacenter_id: str, location: Location, room: Room) -> bool:
+        """Reserve room for a machine, atomically; ``False`` when it is no longer there.
+
+        A machine has one reservation: a second call for it replaces the first, or changes nothing and is ``False``.
+        """
+        ...
+
+    def release(self, machine_id: str) -> None:
+        """Give back what is reserved for a machine; does nothing the second time."""
+        ...
+
+
+class Permissions(Protocol):
+    """What policies and quotas say of a machine in a datacenter."""
+
+    def judge(self, ask: PlacementAsk, datacenter: Datacenter) -> Sequence[Check]:
+        """Return the checks of policy and quota, each with its name and numbers; none where nothing is limited."""
         ...
 
 

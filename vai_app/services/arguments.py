@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vai_app.domain.operations import Operation
+from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
 from vai_app.domain.virtual_machines import Location, MachineSpec, PowerAction, Size
 
 
@@ -17,6 +18,19 @@ def spec_of(operation: Operation) -> MachineSpec:
         networks=tuple(spec["networks"]),
         location=Location(**spec["location"]),
         power_on=spec["power_on"],
+    )
+
+
+def wish_of(operation: Operation) -> PlacementWish:
+    """Return what a creation was told about placement."""
+    wish: Mapping[str, Any] | None = operation.arguments.get("placement")
+    if wish is None:
+        return PlacementWish(elsewhere=Elsewhere.NEVER)
+    return PlacementWish(
+        elsewhere=Elsewhere(wish["elsewhere"]),
+        apart_from=tuple(wish["apart_from"]),
+        together_with=tuple(wish["together_with"]),
+        scope=Scope(wish["scope"]),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.errors import Conflict, NameTaken
 from vai_app.domain.identifiers import new_id
 from vai_app.domain.operations import (
@@ -21,6 +22,7 @@ from vai_app.domain.operations import (
     advance,
     begin,
 )
+from vai_app.domain.placement.asks import NO_WISH, PlacementWish
 from vai_app.domain.ports import (
     Clock,
     DatacenterRepository,
@@ -30,6 +32,7 @@ from vai_app.domain.ports import (
 )
 from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import (
+    Location,
     MachineObservation,
     MachineSpec,
     MachineState,
@@ -37,6 +40,7 @@ from vai_app.domain.virtual_machines import (
     Size,
     VirtualMachine,
 )
+from vai_app.services.arguments import spec_of
 from vai_app.services.nudge import Nudge
 from vai_app.services.plans import PLANS
 
@@ -81,41 +85,43 @@ class Controller:
         self._deadline_seconds = deadline_seconds
 
     def create_machine(
-        self, context: RequestContext, datacenter: str, spec: MachineSpec, labels: Mapping[str, str]
+        self,
+        context: RequestContext,
+        datacenter: str,
+        spec: MachineSpec,
+        labels: Mapping[str, str],
+        wish: PlacementWish = NO_WISH,
     ) -> Operation:
         """Accept a machine; ``datacenter`` is an id or a name.
 
-        Raises NotFound (no such datacenter), Conflict (disabled), NameTaken (within the tenant),
-        IdempotencyKeyReused.
+        Raises NotFound (no such datacenter, no such machine to be apart from), Conflict (disabled), NameTaken
+        (within the tenant), IdempotencyKeyReused.
         """
         chosen = self._datacenters.get(datacenter)
-        now = self._clock()
-        arguments = {"spec": asdict(spec), "labels": dict(labels)}
-        operation = self._new_operation(
-            context,
-            OperationKind.CREATE_VM,
-            new_id("vm", now),
-            chosen.id,
-            context.principal.tenant,
-            arguments,
-        )
-        earlier = self._operations.repeated(operation)
-        if earlier is not None:
-            return earlier
-        if not chosen.enabled:
-            message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
+        for machine_id in (*wish.apart_from, *wish.together_with):
+            self._machines.get(machine_id, context.principal.tenant)
+        arguments = {"spec": asdict(spec), "labels": dict(labels), "placement": asdict(wish)}
+        return self._create(context, context.principal.tenant, chosen, arguments, spec)
+
+    def confirm_elsewhere(self, context: RequestContext, operation_id: str) -> Operation:
+        """Accept the rejected creation again, in the datacenter that its explanation recommends.
+
+        Asked twice, it answers the same operation. Raises NotFound, Conflict (nothing is recommended, the tenant said
+        "never", the recommended datacenter is disabled by now), NameTaken.
+        """
+        rejected = self._operations.get(operation_id, context.scope)
+        alternative = rejected.recommended_datacenter_id
+        if rejected.kind is not OperationKind.CREATE_VM or alternative is None:
+            message = (
+                f"Operation {rejected.id} recommends no other datacenter: only a creation that was rejected where "
+                "it was asked for, may go elsewhere and fits there can be confirmed."
+            )
             raise Conflict(message)
-        stored = self._operations.insert(operation)
-        if stored.id != operation.id:
-            return stored
-        try:
-            self._machines.insert(machine_of(stored, spec))
-        except NameTaken as error:
-            rejected = advance(advance(begin(stored, now), Reject(error), now), Done(), now)
-            self._operations.save(rejected)
-            raise
-        self._nudge(stored.step, stored.id)
-        return stored
+        spec = replace(spec_of(rejected), location=Location())
+        arguments = {**rejected.arguments, "spec": asdict(spec)}
+        key = f"confirm-{rejected.id}"
+        context = replace(context, idempotency_key=key)
+        return self._create(context, rejected.tenant, self._datacenters.get(alternative), arguments, spec)
 
     def delete_machine(self, context: RequestContext, machine_id: str) -> Operation:
         """Accept the removal of a machine that VAI made or adopted. Raises NotFound, Conflict, MachineBusy."""
@@ -170,6 +176,36 @@ class Controller:
             raise Conflict(message)
         self._dispatcher.publish(operation.step, operation.id)
         return operation
+
+    def _create(
+        self,
+        context: RequestContext,
+        tenant: str,
+        chosen: Datacenter,
+        arguments: Mapping[str, Any],
+        spec: MachineSpec,
+    ) -> Operation:
+        now = self._clock()
+        operation = self._new_operation(
+            context, OperationKind.CREATE_VM, new_id("vm", now), chosen.id, tenant, arguments
+        )
+        earlier = self._operations.repeated(operation)
+        if earlier is not None:
+            return earlier
+        if not chosen.enabled:
+            message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
+            raise Conflict(message)
+        stored = self._operations.insert(operation)
+        if stored.id != operation.id:
+            return stored
+        try:
+            self._machines.insert(machine_of(stored, spec))
+        except NameTaken as error:
+            rejected = advance(advance(begin(stored, now), Reject(error), now), Done(), now)
+            self._operations.save(rejected)
+            raise
+        self._nudge(stored.step, stored.id)
+        return stored
 
     def _accept(
         self,

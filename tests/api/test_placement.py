@@ -1,0 +1,191 @@
+"""What fits, what would fit, and where else: over REST, with real services and two simulated datacenters."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.api.installation import API, SMALL, Installation, problem
+
+Json = dict[str, Any]
+
+GIB = 1024
+HUGE = {"cpus": 2, "memory_mib": 24 * GIB, "disk_gib": 4}
+
+
+@pytest.fixture
+def small(vai: Installation, admin: FlaskClient) -> Json:
+    """A datacenter whose hosts have 16 GiB."""
+    return _registered(vai, admin, "small", host_memory_mib=16 * GIB)
+
+
+@pytest.fixture
+def large(vai: Installation, admin: FlaskClient) -> Json:
+    """A datacenter whose hosts have 64 GiB."""
+    return _registered(vai, admin, "large", host_memory_mib=64 * GIB)
+
+
+def _registered(vai: Installation, admin: FlaskClient, name: str, **options: Any) -> Json:
+    response = admin.post(f"{API}/datacenters", json=vai.datacenter_body(name, options=options))
+    assert response.status_code == 201, response.text
+    vai.reconcile(name)
+    datacenter: Json = response.json
+    return datacenter
+
+
+def body(name: str = "big-1", datacenter: str = "small", **changes: Any) -> Json:
+    return {"name": name, "datacenter": datacenter, "image": "debian-12", **HUGE, **changes}
+
+
+@pytest.fixture
+def ask(vai: Installation, ann: FlaskClient) -> Callable[..., Json]:
+    """Ask for a machine as ann and run the operation to its end; returns the operation."""
+
+    def ask(**changes: Any) -> Json:
+        response = ann.post(f"{API}/virtual-machines", json=body(**changes))
+        assert response.status_code == 202, response.text
+        vai.run()
+        return operation_of(ann, response.json)
+
+    return ask
+
+
+def operation_of(client: FlaskClient, operation: Json) -> Json:
+    found: Json = client.get(f"{API}/operations/{operation['id']}").json
+    return found
+
+
+def failed_checks(verdict: Json) -> set[str]:
+    own = {check["name"] for check in verdict["checks"] if not check["passed"]}
+    return own | {check["name"] for host in verdict["hosts"] for check in host["checks"] if not check["passed"]}
+
+
+@pytest.mark.spec(9)
+@pytest.mark.usefixtures("large")
+def test_a_machine_that_fits_nowhere_in_its_datacenter_is_rejected_with_numbers_and_a_recommendation(
+    ann: FlaskClient, small: Json, ask: Callable[..., Json]
+) -> None:
+    rejected = ask()
+    assert (rejected["state"], rejected["problem"]["type"]) == ("rejected", "/problems/capacity-short")
+    assert "24576 MiB asked, 16384 MiB free" in rejected["problem"]["detail"]
+    explained = ann.get(f"{API}/operations/{rejected['id']}/explanation").json
+    assert (explained["asked"], explained["chosen"]) == (small["id"], None)
+    assert [each["name"] for each in explained["datacenters"]] == ["small", "large"]
+    assert failed_checks(explained["datacenters"][0]) == {"memory"}
+    assert failed_checks(explained["datacenters"][1]) == set()
+    assert explained["smaller"] == {"cpus": 2, "memory_mib": 16 * GIB, "disk_gib": 4}
+
+
+@pytest.mark.spec(10)
+def test_a_recommendation_that_is_confirmed_makes_the_machine_in_the_other_datacenter(
+    vai: Installation, ann: FlaskClient, small: Json, large: Json, ask: Callable[..., Json]
+) -> None:
+    rejected = ask(location={"cluster": "cluster-1"}, labels={"team": "blue"})
+    assert rejected["datacenter_id"] == small["id"]
+    assert ann.get(f"{API}/operations/{rejected['id']}/explanation").json["alternative"] == large["id"]
+    confirmed = ann.post(f"{API}/operations/{rejected['id']}/actions/confirm")
+    assert confirmed.status_code == 202, confirmed.text
+    again = ann.post(f"{API}/operations/{rejected['id']}/actions/confirm")
+    assert again.json["id"] == confirmed.json["id"]
+    vai.run()
+    assert operation_of(ann, confirmed.json)["state"] == "succeeded"
+    machine = ann.get(f"{API}/virtual-machines/{confirmed.json['machine_id']}").json
+    assert (machine["state"], machine["datacenter"]["name"], machine["labels"]) == ("active", "large", {"team": "blue"})
+    assert [each["name"] for each in ann.get(f"{API}/virtual-machines?name=big-1").json["items"]] == ["big-1", "big-1"]
+
+
+@pytest.mark.spec(10)
+@pytest.mark.usefixtures("small")
+def test_a_machine_goes_elsewhere_automatically_where_the_tenant_said_so(
+    ann: FlaskClient, large: Json, ask: Callable[..., Json]
+) -> None:
+    made = ask(placement={"elsewhere": "automatically"})
+    assert (made["state"], made["datacenter_id"]) == ("succeeded", large["id"])
+    machine = ann.get(f"{API}/virtual-machines/{made['machine_id']}").json
+    assert (machine["state"], machine["datacenter"]["name"]) == ("active", "large")
+    explained = ann.get(f"{API}/operations/{made['id']}/explanation").json
+    assert explained["chosen"] == large["id"]
+    assert failed_checks(explained["datacenters"][0]) == {"memory"}
+
+
+@pytest.mark.usefixtures("small", "large")
+def test_a_machine_that_may_never_go_elsewhere_cannot_be_confirmed(ann: FlaskClient, ask: Callable[..., Json]) -> None:
+    rejected = ask(placement={"elsewhere": "never"})
+    assert rejected["state"] == "rejected"
+    problem(ann.post(f"{API}/operations/{rejected['id']}/actions/confirm"), 409, "conflict")
+
+
+@pytest.mark.usefixtures("small")
+def test_nothing_is_confirmed_where_nothing_is_recommended(ann: FlaskClient, ask: Callable[..., Json]) -> None:
+    rejected = ask()
+    assert rejected["state"] == "rejected"
+    problem(ann.post(f"{API}/operations/{rejected['id']}/actions/confirm"), 409, "conflict")
+
+
+@pytest.mark.usefixtures("large")
+def test_an_operation_that_was_not_rejected_cannot_be_confirmed(ann: FlaskClient, ask: Callable[..., Json]) -> None:
+    made = ask(datacenter="large")
+    problem(ann.post(f"{API}/operations/{made['id']}/actions/confirm"), 409, "conflict")
+
+
+@pytest.mark.usefixtures("small", "large")
+def test_another_tenant_sees_neither_explanation_nor_recommendation(eve: FlaskClient, ask: Callable[..., Json]) -> None:
+    rejected = ask()
+    problem(eve.get(f"{API}/operations/{rejected['id']}/explanation"), 404, "not-found")
+    problem(eve.post(f"{API}/operations/{rejected['id']}/actions/confirm"), 404, "not-found")
+
+
+@pytest.mark.usefixtures("small", "large")
+def test_a_missing_image_leads_to_the_datacenter_that_has_it(
+    vai: Installation, admin: FlaskClient, ask: Callable[..., Json]
+) -> None:
+    rich = _registered(vai, admin, "rich", images=["plan9"])
+    made = ask(image="plan9", placement={"elsewhere": "automatically"})
+    assert (made["state"], made["datacenter_id"]) == ("succeeded", rich["id"])
+
+
+@pytest.mark.usefixtures("large")
+def test_a_dry_run_explains_every_datacenter_and_creates_nothing(ann: FlaskClient, small: Json) -> None:
+    response = ann.post(f"{API}/virtual-machines?dry_run=true", json=body(networks=["nowhere"]))
+    assert response.status_code == 200, response.text
+    explained = response.json
+    assert explained["datacenters_total"] == 2
+    assert explained["datacenters"][0]["datacenter_id"] == small["id"]
+    assert failed_checks(explained["datacenters"][0]) == {"memory", "network"}
+    assert failed_checks(explained["datacenters"][1]) == {"network"}
+    assert (explained["alternative"], explained["smaller"]) == (None, None)
+    for host in explained["datacenters"][1]["hosts"]:
+        assert {check["name"] for check in host["checks"]} >= {"state", "cpu", "memory", "disk"}
+    assert ann.get(f"{API}/virtual-machines").json["items"] == []
+    assert ann.get(f"{API}/operations").json["items"] == []
+
+
+def test_a_dry_run_of_what_fits_names_the_host(ann: FlaskClient, large: Json) -> None:
+    explained = ann.post(f"{API}/virtual-machines?dry_run=true", json=body(datacenter="large")).json
+    assert explained["chosen"] == large["id"]
+    assert explained["chosen_host"] in {host["ref"] for host in explained["datacenters"][0]["hosts"] if host["fits"]}
+
+
+def test_machines_that_must_be_apart_get_different_hosts(
+    vai: Installation, ann: FlaskClient, large: Json, ask: Callable[..., Json]
+) -> None:
+    hosts = []
+    for number in range(2):
+        first = [ann.get(f"{API}/operations").json["items"][-1]["machine_id"]] if number else []
+        made = ask(name=f"pair-{number}", datacenter=large["name"], **SMALL, placement={"apart_from": first})
+        assert made["state"] == "succeeded"
+        vai.reconcile("large")
+        hosts.append(ann.get(f"{API}/virtual-machines/{made['machine_id']}").json["observed"]["host"])
+    assert len(set(hosts)) == 2
+    apart_from_both = [each["id"] for each in ann.get(f"{API}/virtual-machines").json["items"]]
+    third = ask(name="pair-3", datacenter="large", **SMALL, placement={"apart_from": apart_from_both})
+    assert third["state"] == "rejected"
+
+
+@pytest.mark.usefixtures("large")
+def test_a_machine_cannot_be_placed_by_another_tenants_machine(eve: FlaskClient, ask: Callable[..., Json]) -> None:
+    made = ask(datacenter="large")
+    wish = {"apart_from": [made["machine_id"]]}
+    response = eve.post(f"{API}/virtual-machines", json=body(datacenter="large", placement=wish))
+    problem(response, 404, "not-found")

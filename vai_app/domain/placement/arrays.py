@@ -1,0 +1,130 @@
+"""A snapshot of capacity as columns: one row a host, what it can take in each dimension, ready for numpy.
+
+What stays the same between decisions is worked out once, when the columns are built: a host that is not up can take
+nothing, a failover reserve lowers what each host of its datacenter can take, a host's disk is that of its roomiest
+datastore. A decision is then three comparisons. ``take`` keeps the columns true while several machines are placed.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vai_app.domain.capacity import DatacenterCapacity, HostCapacity, Room
+from vai_app.domain.datacenters import HostState
+from vai_app.domain.placement.checks import failover_headroom
+
+Mask = NDArray[np.bool_]
+Column = NDArray[np.int64]
+
+UNKNOWN = np.int64(2**40)
+"""Stands for a capacity that the hypervisor does not show: larger than any request."""
+_NOTHING = np.int64(-1)
+
+
+class CapacityArrays:
+    """The rows of every datacenter of a snapshot, one after the other; one without hosts has one row, ``None``.
+
+    ``cpus``, ``memory_mib`` and ``disk_gib`` are the largest machine that fits. Not for several threads at once.
+    """
+
+    def __init__(self, snapshot: Sequence[DatacenterCapacity]) -> None:
+        """Build the columns; milliseconds for a thousand hosts."""
+        self.snapshot = tuple(snapshot)
+        self.hosts: list[HostCapacity | None] = []
+        self.slices: list[slice] = []
+        for capacity in self.snapshot:
+            start = len(self.hosts)
+            self.hosts.extend(capacity.hosts or [None])
+            self.slices.append(slice(start, len(self.hosts)))
+        rows = len(self.hosts)
+        self.datacenter = np.repeat(np.arange(len(self.snapshot)), [each.stop - each.start for each in self.slices])
+        self.starts = np.array([each.start for each in self.slices], dtype=np.intp)
+        self.cpus, self.memory_mib, self.disk_gib = (np.empty(rows, np.int64) for _ in range(3))
+        self.free_cpus = self._column(lambda host: host.free.cpus)
+        self.free_memory_mib = self._column(lambda host: host.free.memory_mib)
+        self.all_cpus = np.maximum(self._column(lambda host: host.allocatable.cpus), 1)
+        self.all_memory_mib = np.maximum(self._column(lambda host: host.allocatable.memory_mib), 1)
+        self.busy = np.array([host is not None and (host.used + host.reserved).cpus > 0 for host in self.hosts])
+        self._most_cpus = self._column(lambda host: host.host.cpus)
+        self._up = np.array([host is None or host.host.state is HostState.UP for host in self.hosts])
+        self._headroom = [
+            failover_headroom(each) if each.datacenter.placement.failover_hosts and each.hosts else None
+            for each in self.snapshot
+        ]
+        self._store_free = [np.array([store.free_gib for store in each.datastores], np.int64) for each in self.snapshot]
+        self._reach = [_reach(each) for each in self.snapshot]
+        for index in range(len(self.snapshot)):
+            self._refresh(index)
+            self._refresh_disk(index)
+
+    def fitting(self, room: Room) -> Mask:
+        """Return which rows can take the room."""
+        mask: Mask = self.cpus >= room.cpus
+        mask &= self.memory_mib >= room.memory_mib
+        mask &= self.disk_gib >= room.disk_gib
+        return mask
+
+    def take(self, row: int, room: Room) -> None:
+        """Count a machine into a row and into what its datacenter shares: datastores, failover reserve."""
+        index = int(self.datacenter[row])
+        if self.hosts[row] is not None:
+            self._take_of_host(row, index, room)
+        if room.disk_gib and self._store_free[index].size:
+            reach = self._reach[index][row - self.slices[index].start]
+            self._store_free[index][int(np.argmax(np.where(reach, self._store_free[index], -UNKNOWN)))] -= room.disk_gib
+            self._refresh_disk(index)
+
+    def copy(self) -> "CapacityArrays":
+        """Return columns that can be changed without changing these."""
+        twin = object.__new__(CapacityArrays)
+        twin.__dict__.update(self.__dict__)
+        for name in ("cpus", "memory_mib", "disk_gib", "free_cpus", "free_memory_mib", "busy"):
+            setattr(twin, name, getattr(self, name).copy())
+        twin._headroom = list(self._headroom)
+        twin._store_free = [each.copy() for each in self._store_free]
+        return twin
+
+    def _take_of_host(self, row: int, index: int, room: Room) -> None:
+        self.free_cpus[row] -= room.cpus
+        self.free_memory_mib[row] -= room.memory_mib
+        self.busy[row] = True
+        headroom = self._headroom[index]
+        if headroom is not None:
+            self._headroom[index] = headroom - Room(room.cpus, room.memory_mib)
+            self._refresh(index)
+        else:
+            self.cpus[row] = min(self.free_cpus[row], self._most_cpus[row])
+            self.memory_mib[row] = self.free_memory_mib[row]
+
+    def _column(self, read: Callable[[HostCapacity], int]) -> Column:
+        return np.array([UNKNOWN if host is None else read(host) for host in self.hosts], np.int64)
+
+    def _refresh(self, index: int) -> None:
+        rows, headroom = self.slices[index], self._headroom[index]
+        cpus = np.minimum(self.free_cpus[rows], self._most_cpus[rows])
+        memory_mib = self.free_memory_mib[rows]
+        if headroom is not None:
+            cpus = np.minimum(cpus, headroom.cpus)
+            memory_mib = np.minimum(memory_mib, headroom.memory_mib)
+        self.cpus[rows] = np.where(self._up[rows], cpus, _NOTHING)
+        self.memory_mib[rows] = memory_mib
+
+    def _refresh_disk(self, index: int) -> None:
+        rows, free = self.slices[index], self._store_free[index]
+        if not free.size:
+            self.disk_gib[rows] = UNKNOWN
+            return
+        self.disk_gib[rows] = np.where(self._reach[index], np.maximum(free, 0), _NOTHING).max(axis=1)
+
+
+def _reach(capacity: DatacenterCapacity) -> Mask:
+    """Return which host (row) reaches which accessible datastore (column)."""
+    stores = [store.datastore for store in capacity.datastores]
+    accessible = np.array([store.accessible for store in stores], np.bool_)
+    rows = []
+    for host in capacity.hosts or (None,):
+        told = frozenset(host.host.datastores) if host is not None else frozenset()
+        known = np.array([store.ref in told for store in stores], np.bool_)
+        rows.append(accessible & known if known.any() else accessible)
+    return np.array(rows, np.bool_).reshape(len(rows), len(stores))
