@@ -15,6 +15,7 @@ from tests.api.installation import API, SMALL, Installation
 _RUN_EVERY = 5
 _FEWEST_MACHINES = 6
 _LEFT_AS_GENERATED = 0.25
+_NARROW = {"host_memory_mib": 2048, "task_delay_seconds": 0}
 
 Json = dict[str, Any]
 
@@ -31,6 +32,7 @@ class Traffic:
         self._changes = 0
         self._pool: dict[str, list[str]] = {}
         self._kept: tuple[str, ...] = ()
+        self._rejected: list[str] = []
         self.answers: Counter[tuple[str, str, int]] = Counter()
 
     def prepare(self) -> None:
@@ -38,7 +40,15 @@ class Traffic:
         body = self._vai.datacenter_body("berlin", options={"host_cpus": 4096, "host_memory_mib": 64_000_000})
         registered = self._root.post(f"{API}/datacenters", json=body)
         assert registered.status_code == 201, registered.text
-        self._kept = ("berlin", registered.json["id"])
+        narrow = self._root.post(f"{API}/datacenters", json=self._vai.datacenter_body("narrow", options=_NARROW))
+        assert narrow.status_code == 201, narrow.text
+        self._kept = ("berlin", registered.json["id"], "narrow", narrow.json["id"])
+        for name in ("berlin", "narrow"):
+            self._vai.reconcile(name)
+        for _ in range(_FEWEST_MACHINES):
+            self._create(datacenter="narrow", memory_mib=4096)
+        self._vai.run()
+        self._rejected = self._ids("operations?state=rejected")
         self._refill()
 
     def before_call(self, _context: HookContext, case: Case, _kwargs: Json) -> None:
@@ -83,6 +93,8 @@ class Traffic:
             return self._random.choice(self._pool["strangers" if path.endswith("/adopt") else "machines"])
         if path.endswith(("/cancel", "/resend")) and self._random.random() < _LEFT_AS_GENERATED:
             return str(self._create()["id"])
+        if path.endswith(("/explanation", "/confirm")):
+            return self._random.choice(self._rejected)
         return self._random.choice(self._pool["operations"])
 
     def _asked(self, name: str, value: Any) -> Any:
@@ -149,9 +161,9 @@ class Traffic:
         self._vai.run()
         self._pool = {"machines": machines, "strangers": strangers, "operations": self._ids("operations?page_size=10")}
 
-    def _create(self) -> Json:
+    def _create(self, **changes: Any) -> Json:
         body = {"name": f"machine-{next(self._numbers)}", "datacenter": "berlin", "image": "debian-12", **SMALL}
-        created = self._root.post(f"{API}/virtual-machines", json=body)
+        created = self._root.post(f"{API}/virtual-machines", json=body | changes)
         assert created.status_code == 202, created.text
         operation: Json = created.json
         return operation

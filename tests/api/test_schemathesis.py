@@ -90,6 +90,25 @@ def _config(token: str) -> SchemathesisConfig:
             "checks": {
                 # 412: what the change was based on is not the newest. The generator cannot know.
                 "positive_data_acceptance": {"expected-statuses": ["2xx", "401", "403", "404", "409", "412"]},
+                # 413: what is wrong may also be too large to be looked at.
+                "negative_data_rejection": {
+                    "expected-statuses": [
+                        "400",
+                        "401",
+                        "403",
+                        "404",
+                        "405",
+                        "406",
+                        "409",
+                        "412",
+                        "413",
+                        "415",
+                        "422",
+                        "428",
+                    ]
+                },
+                # A removal is accepted and then done: 202, and the machine is there until it is gone.
+                "use_after_free": {"enabled": False},
                 # RFC 6585 made 428 for exactly this.
                 "missing_required_header": {"expected-statuses": ["401", "428"]},
             },

@@ -59,13 +59,13 @@ class Machines(Confirmed):
     @documented(namespace, 202, OperationView, body=MachineBody, query=CreationQuery, problems=_REFUSALS, headers=_KEY)
     def post(self) -> Response:
         """Create a machine, or with ``dry_run`` explain where it would go and why."""
-        dry_run = read_query(CreationQuery).dry_run
+        dry_run, asking = read_query(CreationQuery).dry_run, _change()
         body = read_body(MachineBody)
         if dry_run:
             asked = PlacementRequest(body.datacenter, body.spec(), body.placement.wish())
-            return answer(explanation_view(services().placement.explain_request(context().principal.tenant, asked)))
+            return answer(explanation_view(services().placement.explain_request(asking.principal.tenant, asked)))
         operation = services().controller.create_machine(
-            _change(), body.datacenter, body.spec(), body.labels, body.placement.wish()
+            asking, body.datacenter, body.spec(), body.labels, body.placement.wish()
         )
         return accepted(operation)
 
