@@ -58,6 +58,10 @@ class Witness:
         """Rename a machine as somebody else would."""
         WaitForTask(self._machine(name).Rename_Task(other), si=self._instance)
 
+    def mark_as_template(self, name: str) -> None:
+        """Make a template of a machine."""
+        self._machine(name).MarkAsTemplate()
+
     def destroy(self, name: str) -> None:
         """Remove a machine as somebody else would."""
         WaitForTask(self._machine(name).Destroy_Task(), si=self._instance)

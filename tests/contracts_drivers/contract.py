@@ -1,0 +1,327 @@
+"""What every driver promises, as tests: each sentence of ``vai_app/domain/hypervisor.py``, over real objects.
+
+A driver that lacks a capability does not have the tests of it; nothing is skipped at run time.
+"""
+
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+
+from tests.contracts_drivers.site import SMALL, Site, a_mark
+from vai_app.domain.datacenters import HostState
+from vai_app.domain.errors import (
+    CapacityShort,
+    Conflict,
+    HostUnavailable,
+    NameTaken,
+    NotFound,
+    ProviderAuthenticationFailed,
+)
+from vai_app.domain.hypervisor import Capability, TaskState
+from vai_app.domain.virtual_machines import Location, Power, PowerAction, Size
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+def needs(*capabilities: Capability) -> Callable[[T], T]:
+    """Mark a test as one for drivers that declare all of these."""
+
+    def mark(test: T) -> T:
+        test.needs = frozenset(capabilities)  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+class HypervisorContract:
+    """Inherit, declare ``capabilities`` as the driver does, and provide the fixture ``site``."""
+
+    capabilities: ClassVar[Collection[Capability]] = frozenset()
+
+    def __init_subclass__(cls) -> None:
+        """Take away what the driver does not declare."""
+        for name in dir(HypervisorContract):
+            wanted = getattr(getattr(HypervisorContract, name), "needs", frozenset())
+            if not wanted <= frozenset(cls.capabilities):
+                setattr(cls, name, None)
+
+    # Being there
+
+    def test_the_driver_declares_what_this_suite_holds_it_to(self, site: Site) -> None:
+        assert frozenset(site.hypervisor.capabilities) == frozenset(self.capabilities)
+
+    @pytest.mark.spec(3)
+    def test_a_verified_connection_tells_what_answers_and_as_whom(self, site: Site) -> None:
+        about = site.hypervisor.verify()
+        assert all((about.product, about.version, about.account))
+
+    @pytest.mark.spec(3)
+    def test_wrong_credentials_are_refused_as_such(self, site: Site) -> None:
+        stranger = site.connect(username="nobody", password="wrong")
+        with pytest.raises(ProviderAuthenticationFailed):
+            stranger.verify()
+        stranger.close()
+
+    def test_a_connection_may_be_closed_twice(self, site: Site) -> None:
+        other = site.connect()
+        other.verify()
+        other.close()
+        other.close()
+
+    # Creating
+
+    @needs(Capability.CREATE_FROM_IMAGE)
+    def test_a_machine_is_made_as_asked_and_powered_off(self, site: Site) -> None:
+        mark = a_mark()
+        ref = site.create("web-1", mark=mark)
+        seen = site.seen(ref)
+        assert (seen.ref, seen.name, seen.power, seen.mark) == (ref, "web-1", Power.OFF, mark)
+        assert (seen.size.cpus, seen.size.memory_mib) == (SMALL.cpus, SMALL.memory_mib)
+        assert seen.networks == site.networks[:1]
+
+    @needs(Capability.CREATE_FROM_SCRATCH)
+    def test_a_machine_is_made_from_scratch_with_its_disk(self, site: Site) -> None:
+        ref = site.create("web-1", image=None)
+        assert site.seen(ref).size == SMALL
+
+    def test_a_machine_may_have_several_networks_in_order(self, site: Site) -> None:
+        ref = site.create("web-1", networks=site.networks[:2])
+        assert site.seen(ref).networks == site.networks[:2]
+
+    def test_a_taken_name_is_refused_and_its_bearer_left_alone(self, site: Site) -> None:
+        ref = site.create("web-1")
+        before, second = site.seen(ref), a_mark()
+        assert isinstance(site.error_of_create("web-1", mark=second), NameTaken)
+        assert site.seen(ref) == before
+        assert site.hypervisor.find_by_token(second.token) is None
+        assert [each.name for each in site.hypervisor.list_machines()].count("web-1") == 1
+
+    @pytest.mark.parametrize("spec", [{"image": "gone"}, {"networks": ("gone",)}], ids=["image", "network"])
+    def test_what_does_not_exist_is_not_found_and_nothing_is_made(self, site: Site, spec: dict[str, Any]) -> None:
+        mark = a_mark()
+        error = site.error_of_create("web-1", mark=mark, **spec)
+        assert isinstance(error, NotFound)
+        assert "gone" in error.detail
+        assert site.hypervisor.find_by_token(mark.token) is None
+
+    def test_more_memory_than_any_host_has_is_a_lack_of_capacity(self, site: Site) -> None:
+        huge = Size(cpus=1, memory_mib=2**30 // 256, disk_gib=4)
+        assert isinstance(site.error_of_making_it_run("web-1", size=huge), CapacityShort)
+
+    # Choosing where
+
+    @needs(Capability.CHOOSE_HOST)
+    def test_a_machine_goes_to_the_host_that_was_asked_for(self, site: Site) -> None:
+        for number, host in enumerate(site.hypervisor.observe_inventory().hosts):
+            for how in (host.ref, host.name):
+                ref = site.create(f"web-{number}-{how == host.ref:d}", location=Location(host=how))
+                assert site.seen(ref).host == host.ref
+
+    @needs(Capability.CHOOSE_HOST)
+    def test_a_host_that_does_not_exist_is_not_found(self, site: Site) -> None:
+        assert isinstance(site.error_of_create("web-1", location=Location(host="gone")), NotFound)
+
+    @needs(Capability.CHOOSE_DATASTORE)
+    def test_a_datastore_is_found_or_named(self, site: Site) -> None:
+        store = site.hypervisor.observe_inventory().datastores[-1]
+        site.create("web-1", location=Location(datastore=store.name))
+        assert isinstance(site.error_of_create("web-2", location=Location(datastore="gone")), NotFound)
+
+    @needs(Capability.CHOOSE_HOST, Capability.HOST_STATES)
+    def test_a_host_that_fails_is_seen_and_runs_no_machine(self, site: Site) -> None:
+        host = site.hypervisor.observe_inventory().hosts[0]
+        site.fail_host(host.ref)
+        states = {each.ref: each.state for each in site.hypervisor.observe_inventory().hosts}
+        assert states[host.ref] is HostState.DOWN
+        assert all(state is HostState.UP for ref, state in states.items() if ref != host.ref)
+        assert isinstance(site.error_of_making_it_run("web-1", location=Location(host=host.ref)), HostUnavailable)
+
+    # Exactly one
+
+    def test_a_machine_is_found_by_its_token_and_only_by_it(self, site: Site) -> None:
+        mark = a_mark()
+        ref = site.create("web-1", mark=mark)
+        found = site.hypervisor.find_by_token(mark.token)
+        assert found == site.seen(ref)
+        assert site.hypervisor.find_by_token(a_mark().token) is None
+
+    @needs(Capability.ADOPT)
+    def test_an_adopted_machine_bears_the_mark_and_is_found_by_it(self, site: Site) -> None:
+        ref, mark = site.stranger(), a_mark()
+        assert site.seen(ref).mark is None
+        site.end(site.hypervisor.request_mark(ref, mark))
+        assert site.hypervisor.request_mark(ref, mark) is None
+        assert site.seen(ref).mark == mark
+        found = site.hypervisor.find_by_token(mark.token)
+        assert found is not None
+        assert found.ref == ref
+
+    # Power
+
+    def test_a_machine_starts_once_and_stops_once(self, site: Site) -> None:
+        ref = site.create("web-1")
+        for action, power in ((PowerAction.START, Power.ON), (PowerAction.STOP, Power.OFF)):
+            assert site.end(site.hypervisor.request_power(ref, action)).state is TaskState.SUCCEEDED
+            assert site.seen(ref).power is power
+            assert site.hypervisor.request_power(ref, action) is None
+
+    @needs(Capability.GUEST_SHUTDOWN)
+    def test_a_guest_that_is_asked_to_shut_down_is_off_in_the_end(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.power(ref, PowerAction.START)
+        site.power(ref, PowerAction.SHUTDOWN)
+        assert site.seen(ref).power is Power.OFF
+
+    @needs(Capability.SUSPEND)
+    def test_a_machine_is_suspended_and_started_again(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.power(ref, PowerAction.START)
+        site.power(ref, PowerAction.SUSPEND)
+        assert site.seen(ref).power is Power.SUSPENDED
+        site.power(ref, PowerAction.START)
+        assert site.seen(ref).power is Power.ON
+
+    @pytest.mark.parametrize("action", [PowerAction.REBOOT, PowerAction.RESET], ids=str)
+    def test_a_machine_that_is_started_anew_runs(self, site: Site, action: PowerAction) -> None:
+        ref = site.create("web-1")
+        site.power(ref, PowerAction.START)
+        site.power(ref, action)
+        assert site.seen(ref).power is Power.ON
+
+    @pytest.mark.parametrize("action", [PowerAction.REBOOT, PowerAction.RESET], ids=str)
+    def test_what_needs_a_running_machine_is_refused_for_one_that_is_off(self, site: Site, action: PowerAction) -> None:
+        ref = site.create("web-1")
+        with pytest.raises(Conflict):
+            site.hypervisor.request_power(ref, action)
+
+    # Size
+
+    @needs(Capability.RESIZE_STOPPED)
+    def test_a_stopped_machine_gets_another_size(self, site: Site) -> None:
+        ref = site.create("web-1")
+        wanted = Size(cpus=4, memory_mib=512, disk_gib=8)
+        assert site.end(site.hypervisor.request_resize(ref, wanted)).error is None
+        assert site.seen(ref).size == wanted
+        assert site.hypervisor.request_resize(ref, wanted) is None
+        assert site.hypervisor.request_resize(ref, Size(cpus=4, memory_mib=512)) is None
+
+    @needs(Capability.RESIZE_STOPPED)
+    def test_a_disk_never_shrinks(self, site: Site) -> None:
+        ref = site.create("web-1")
+        with pytest.raises(Conflict, match="shrink"):
+            site.hypervisor.request_resize(ref, Size(cpus=2, memory_mib=256, disk_gib=2))
+        assert site.seen(ref).size.disk_gib >= SMALL.disk_gib
+
+    @needs(Capability.RESIZE_RUNNING)
+    def test_a_running_machine_grows_and_goes_on_running(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.power(ref, PowerAction.START)
+        assert site.end(site.hypervisor.request_resize(ref, Size(cpus=4, memory_mib=512))).error is None
+        seen = site.seen(ref)
+        assert (seen.size.cpus, seen.size.memory_mib, seen.power) == (4, 512, Power.ON)
+
+    # Deleting
+
+    def test_a_stopped_machine_is_deleted_and_a_missing_one_is_deleted_already(self, site: Site) -> None:
+        mark = a_mark()
+        ref = site.create("web-1", mark=mark)
+        assert site.end(site.hypervisor.request_delete(ref)).state is TaskState.SUCCEEDED
+        assert site.hypervisor.request_delete(ref) is None
+        assert site.hypervisor.find_by_token(mark.token) is None
+        assert ref not in {each.ref for each in site.hypervisor.list_machines()}
+        assert site.create("web-1")  # the name is free again
+
+    def test_a_running_machine_is_not_deleted(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.power(ref, PowerAction.START)
+        with pytest.raises(Conflict):
+            site.hypervisor.request_delete(ref)
+        assert site.seen(ref).power is Power.ON
+
+    def test_a_missing_machine_is_not_found(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.end(site.hypervisor.request_delete(ref))
+        for ask in (
+            lambda: site.hypervisor.observe_machine(ref),
+            lambda: site.hypervisor.request_power(ref, PowerAction.START),
+            lambda: site.hypervisor.request_resize(ref, SMALL),
+            lambda: site.hypervisor.request_mark(ref, a_mark()),
+        ):
+            with pytest.raises(NotFound):
+                ask()
+
+    # Listing
+
+    def test_the_list_tells_of_each_machine_what_a_single_look_tells(self, site: Site) -> None:
+        running = site.create("web-1")
+        site.power(running, PowerAction.START)
+        site.create("web-2")
+        listed = {each.ref: each for each in site.hypervisor.list_machines()}
+        assert {each.name for each in listed.values()} >= {"web-1", "web-2"}
+        assert listed == {ref: site.seen(ref) for ref in listed}
+
+    def test_the_list_shows_strangers_without_a_mark_and_no_images(self, site: Site) -> None:
+        stranger = site.stranger()
+        listed = {each.ref: each for each in site.hypervisor.list_machines()}
+        assert listed[stranger].mark is None
+        assert site.image not in {each.name for each in listed.values()}
+
+    def test_the_inventory_names_what_machines_are_made_of(self, site: Site) -> None:
+        inventory = site.hypervisor.observe_inventory()
+        assert site.image in {image.name for image in inventory.images}
+        assert set(site.networks) <= {network.name for network in inventory.networks}
+        assert inventory.hosts
+        assert all(host.cpus > 0 and host.memory_mib > 0 and host.state is HostState.UP for host in inventory.hosts)
+        assert all(0 <= store.free_gib <= store.capacity_gib for store in inventory.datastores)
+
+    def test_the_hosts_count_what_running_machines_were_given(self, site: Site) -> None:
+        def used() -> tuple[int, int]:
+            hosts = site.hypervisor.observe_inventory().hosts
+            return sum(each.used_cpus for each in hosts), sum(each.used_memory_mib for each in hosts)
+
+        before = used()
+        site.power(site.create("web-1"), PowerAction.START)
+        after = used()
+        assert (after[0] - before[0], after[1] - before[1]) == (SMALL.cpus, SMALL.memory_mib)
+
+    # Native tasks
+
+    def test_a_task_is_followed_by_another_process(self, site: Site) -> None:
+        task, other = site.request("web-1"), site.connect()
+        ended = []
+        while not ended:
+            ended = other.wait_tasks([task.ref], 5.0)
+        assert [(each.ref, each.state) for each in ended] == [(task.ref, TaskState.SUCCEEDED)]
+        assert other.observe_machine(str(ended[0].machine_ref)).name == "web-1"
+        other.close()
+
+    def test_many_tasks_are_followed_in_one_wait_each_told_by_its_reference(self, site: Site) -> None:
+        waiting = {site.request(f"web-{number}").ref for number in range(5)}
+        made = []
+        while waiting:
+            ended = site.hypervisor.wait_tasks(waiting, 10.0)
+            assert {each.ref for each in ended} <= waiting
+            waiting -= {each.ref for each in ended}
+            made += [each.machine_ref for each in ended]
+        assert sorted(site.seen(str(ref)).name for ref in made) == [f"web-{number}" for number in range(5)]
+
+    def test_a_look_does_not_wait(self, site: Site) -> None:
+        task = site.request("web-1")
+        assert site.hypervisor.wait_tasks([task.ref], 0) in ([], site.hypervisor.wait_tasks([task.ref], 0))
+        site.end(task)
+        assert [each.ref for each in site.hypervisor.wait_tasks([task.ref], 0)] == [task.ref]
+        assert site.hypervisor.wait_tasks([], 0) == []
+
+    def test_a_task_that_the_provider_has_forgotten_has_failed(self, site: Site) -> None:
+        ended = site.hypervisor.wait_tasks(["task-999999"], 0)
+        assert [(each.state, type(each.error)) for each in ended] == [(TaskState.FAILED, NotFound)]
+
+    # Concurrency
+
+    def test_many_threads_share_one_driver(self, site: Site) -> None:
+        with ThreadPoolExecutor(8) as threads:
+            refs = list(threads.map(site.create, [f"web-{number}" for number in range(16)]))
+        assert len(set(refs)) == 16
+        assert {site.seen(ref).name for ref in refs} == {f"web-{number}" for number in range(16)}

@@ -1,0 +1,97 @@
+"""A datacenter that the contract is held to: its driver, and what a test needs done behind the driver's back."""
+
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from typing import Any
+
+from vai_app.domain.errors import VaiError
+from vai_app.domain.hypervisor import CreateRequest, Hypervisor, NativeTask, TaskObservation, TaskState
+from vai_app.domain.identifiers import new_id
+from vai_app.domain.virtual_machines import Location, MachineObservation, MachineSpec, Mark, PowerAction, Size
+
+SMALL = Size(cpus=2, memory_mib=256, disk_gib=4)
+PATIENCE_SECONDS = 60.0
+
+
+def a_mark() -> Mark:
+    """Return a mark of its own."""
+    now = datetime.now(UTC)
+    return Mark(machine_id=new_id("vm", now), token=new_id("op", now))
+
+
+class Site(ABC):
+    """One backend. ``image`` and ``networks`` are names of what exists there."""
+
+    image: str
+    networks: tuple[str, ...]
+
+    def __init__(self) -> None:
+        """Connect."""
+        self.hypervisor = self.connect()
+
+    @abstractmethod
+    def connect(self, **credentials: str) -> Hypervisor:
+        """Return a further connection, as another process would have it; ``credentials`` replace the right ones."""
+
+    @abstractmethod
+    def stranger(self) -> str:
+        """Return the reference of a machine that somebody else made."""
+
+    @abstractmethod
+    def fail_host(self, ref: str) -> None:
+        """Let a host stop answering."""
+
+    def request(
+        self, name: str, *, mark: Mark | None = None, location: Location | None = None, **spec: Any
+    ) -> NativeTask:
+        """Ask for a small machine."""
+        wanted = MachineSpec(
+            **{"name": name, "size": SMALL, "image": self.image, "networks": self.networks[:1], **spec}
+        )
+        return self.hypervisor.request_create(CreateRequest(wanted, mark or a_mark(), location or Location()))
+
+    def create(self, name: str, **spec: Any) -> str:
+        """Make a machine and return its reference."""
+        ended = self.end(self.request(name, **spec))
+        assert ended.error is None, ended.error
+        assert ended.machine_ref is not None
+        return ended.machine_ref
+
+    def error_of_create(self, name: str, **spec: Any) -> VaiError | None:
+        """Return the error of a creation, whether it is raised at once or is the task's."""
+        try:
+            return self.end(self.request(name, **spec)).error
+        except VaiError as error:
+            return error
+
+    def error_of_making_it_run(self, name: str, **spec: Any) -> VaiError | None:
+        """Return why a machine cannot be made and started; a provider may notice it at either."""
+        mark = a_mark()
+        error = self.error_of_create(name, mark=mark, **spec)
+        if error is not None:
+            return error
+        made = self.hypervisor.find_by_token(mark.token)
+        assert made is not None
+        try:
+            return self.end(self.hypervisor.request_power(made.ref, PowerAction.START)).error
+        except VaiError as raised:
+            return raised
+
+    def power(self, ref: str, action: PowerAction) -> None:
+        """Change a machine's power."""
+        task = self.hypervisor.request_power(ref, action)
+        if task is not None:
+            assert self.end(task).state is TaskState.SUCCEEDED
+
+    def end(self, task: NativeTask | None) -> TaskObservation:
+        """Wait for a task's end."""
+        assert task is not None
+        ended = self.hypervisor.wait_tasks([task.ref], PATIENCE_SECONDS)
+        while not ended:  # it may return early and empty
+            ended = self.hypervisor.wait_tasks([task.ref], PATIENCE_SECONDS)
+        assert [each.ref for each in ended] == [task.ref]
+        return ended[0]
+
+    def seen(self, ref: str) -> MachineObservation:
+        """Look at a machine."""
+        return self.hypervisor.observe_machine(ref)
