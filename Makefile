@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 3
 
-.PHONY: help run test check bench chaos docs clean venv
+.PHONY: help run test check bench chaos docs docker-test clean venv
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -43,6 +43,12 @@ chaos: $(VENV)/.dev ## 200 creates and deletes while processes are killed; SEED=
 bench: $(VENV)/.dev ## measure against hand-written programs; writes bench/results/*.json
 	$(BIN)/python -m tests.lab.debian
 	$(BIN)/python -m bench
+
+docs: $(VENV)/.dev ## write the generated pages of the documentation
+	$(BIN)/python -m docs.generate
+
+docker-test: $(VENV)/.dev ## build the image, bring the compose file up, make and delete a machine there
+	PYTHON=$(BIN)/python bash tests/lab/docker/run.sh
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -41,7 +41,10 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8080, ge=1, le=65535, description="Port that the API listens on.")
     api_threads: int = Field(default=8, ge=1, description="Requests that one API process serves at once.")
     api_processes: int = Field(default=1, ge=1, description="API processes.")
-    flower_port: int = Field(default=5555, ge=1, le=65535, description="Port of Flower, on 127.0.0.1.")
+    flower_host: str = Field(
+        default="127.0.0.1", description="Address that Flower listens on; its /metrics asks for no password."
+    )
+    flower_port: int = Field(default=5555, ge=1, le=65535, description="Port that Flower listens on.")
     largest_body_bytes: int = Field(default=256 * 1024, ge=1024, description="Larger request bodies answer 413.")
     rate_per_token: str = Field(
         default="1000/second", description="Requests that one token may send, such as 100/second; more answer 429."

@@ -54,12 +54,18 @@ def up(*, demo: Annotated[bool, typer.Option("--demo", help="With two simulated 
 
 @app.command("prepare")
 def prepare_servers(
-    *, patience_seconds: Annotated[float, typer.Option("--patience", help="Seconds to wait for the servers.")] = 0.0
+    *,
+    patience_seconds: Annotated[float, typer.Option("--patience", help="Seconds to wait for the servers.")] = 0.0,
+    new_replica_set: Annotated[
+        bool, typer.Option("--initiate-replica-set", help="First make a fresh MongoDB a replica set of one.")
+    ] = False,
 ) -> None:
     """Make the indexes and the administrator's token on the configured servers; 'vai up' does it by itself."""
-    from vai_app.cli.preparation import prepare  # noqa: PLC0415 - see above
+    from vai_app.cli.preparation import initiate_replica_set, prepare  # noqa: PLC0415 - see above
 
     with explained():
+        if new_replica_set:
+            initiate_replica_set(settings(), patience_seconds)
         prepare(settings(), patience_seconds)
 
 

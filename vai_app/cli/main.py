@@ -3,7 +3,7 @@
 import typer
 
 import vai_app
-from vai_app.cli import datacenters, lifecycle, machines, operations
+from vai_app.cli import datacenters, lifecycle, machines, one_process, operations
 from vai_app.cli.context import explained
 from vai_app.cli.output import console
 from vai_app.cli.state_folder import ADMIN_TOKEN_FILE
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 token = typer.Typer(help="Tokens of the API.", no_args_is_help=True)
 app.add_typer(lifecycle.app)
+app.add_typer(one_process.app)
 app.add_typer(machines.app, name="vm")
 app.add_typer(datacenters.app, name="datacenter")
 app.add_typer(operations.app, name="operation")
