@@ -7,6 +7,7 @@ import sys
 
 PACKAGES = {
     "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    "mariadb-server": "/usr/sbin/mariadbd",
     "golang-go": "/usr/bin/go",
     "golang-github-vmware-govmomi-dev": "/usr/share/gocode/src/github.com/vmware/govmomi",
 }
