@@ -57,6 +57,14 @@ class Settings(BaseSettings):
         default="60/minute",
         description="Wrong tokens an address may try; then only tokens that were right before are looked at.",
     )
+    request_seconds: float = Field(
+        default=10.0, gt=0, description="A request that has not arrived whole after this long answers 408."
+    )
+    connections_per_address: int = Field(
+        default=512,
+        ge=1,
+        description="Connections of one address to one API process; more close the oldest idle.",
+    )
     trusted_proxies: int = Field(
         default=0,
         ge=0,

@@ -16,6 +16,7 @@ from vai_app.api.views import ProblemDetails
 F = TypeVar("F", bound=Callable[..., Any])
 
 PROBLEM_TYPE = "application/problem+json"
+_BEFORE_IT_IS_READ = (408, 429, 431)
 _ALWAYS = (401, 406, 503)
 
 
@@ -33,11 +34,11 @@ def documented(
     """Describe a method: what it takes, what it answers, and every problem it may answer instead."""
 
     def decorate(method: F) -> F:
-        codes = {*problems, 429}
+        codes = {*problems, *_BEFORE_IT_IS_READ}
         if not public:
             codes |= {*_ALWAYS}
         if body is not None:
-            codes |= {400, 413, 415, 422}
+            codes |= {400, 411, 413, 415, 422}
         if query is not None:
             codes |= {422}
         described: Any = method
@@ -62,6 +63,17 @@ def problem(namespace: Namespace, code: int) -> Callable[[F], F]:
     decorate: Callable[[F], F] = namespace.response(
         code, HTTPStatus(code).phrase, model_of(namespace, ProblemDetails), headers=headers
     )
+    return decorate
+
+
+def before_it_is_read(namespace: Namespace) -> Callable[[F], F]:
+    """Describe what any request may be answered before it reaches its method."""
+
+    def decorate(method: F) -> F:
+        for code in _BEFORE_IT_IS_READ:
+            method = problem(namespace, code)(method)
+        return method
+
     return decorate
 
 

@@ -33,8 +33,9 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-HOLD = "vai.hold_seconds"
-"""In the environment after the answer: how long the server should leave this connection alone."""
+HOLD, HELD = "vai.hold_seconds", "vai.held"
+"""In the environment after the answer: how long the server should leave this connection alone, and which limit says
+so. What ``address`` or ``token`` holds may be held on every connection."""
 
 _PRINCIPAL = "vai.principal"
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -210,7 +211,7 @@ class Protection:
         actor = (self._known.bearer(digest) if digest else None) or "unknown"
         refusal = Refusal(f"{error.problem} ({by.name})", actor, address, environ["REQUEST_METHOD"], "(any)")
         self._refusals.record(refusal, request_id)
-        environ[HOLD] = min(_LONGEST_HOLD_SECONDS, verdict.reset_seconds)
+        environ[HOLD], environ[HELD] = min(_LONGEST_HOLD_SECONDS, verdict.reset_seconds), by.name
         headers = [
             ("Content-Type", PROBLEM_TYPE),
             ("Content-Length", str(len(body))),

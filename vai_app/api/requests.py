@@ -320,6 +320,27 @@ class BodyTooLarge(InvalidRequest):
     title = "The body is too large"
 
 
+class HeadersTooLarge(InvalidRequest):
+    """Request line and headers are larger than any request needs."""
+
+    problem = "headers-too-large"
+    title = "The headers are too large"
+
+
+class LengthRequired(InvalidRequest):
+    """The body comes in pieces whose sum is not told."""
+
+    problem = "length-required"
+    title = "Content-Length is needed"
+
+
+class RequestTooSlow(InvalidRequest):
+    """The request did not arrive whole in time (VAI_REQUEST_SECONDS)."""
+
+    problem = "request-too-slow"
+    title = "The request came too slowly"
+
+
 class MethodNotAllowed(InvalidRequest):
     """The resource has no such method."""
 

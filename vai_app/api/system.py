@@ -8,7 +8,7 @@ from markupsafe import escape
 
 from vai_app.api.auth import services
 from vai_app.api.conventions import answer
-from vai_app.api.documentation import documented, model_of, problem
+from vai_app.api.documentation import before_it_is_read, documented, model_of, problem
 from vai_app.api.metrics import exposition
 from vai_app.api.views import Health
 from vai_app.domain.errors import NotFound, VaiError, all_errors
@@ -45,7 +45,7 @@ class Metrics(Resource):
 
     @namespace.doc(security=[], produces=["text/plain"])
     @namespace.response(200, "OK")
-    @problem(namespace, 429)
+    @before_it_is_read(namespace)
     def get(self) -> Response:
         """Give the figures of this process in Prometheus' text format."""
         body, content_type = exposition()
@@ -58,7 +58,7 @@ class Problems(Resource):
 
     @namespace.doc(security=[], produces=["text/html"])
     @namespace.response(200, "OK")
-    @problem(namespace, 429)
+    @before_it_is_read(namespace)
     def get(self) -> Response:
         """Describe every problem type."""
         rows = "".join(_row(error) for error in all_errors())
@@ -72,7 +72,7 @@ class ProblemType(Resource):
     @namespace.doc(security=[], produces=["text/html", "application/problem+json"])
     @namespace.response(200, "OK")
     @problem(namespace, 404)
-    @problem(namespace, 429)
+    @before_it_is_read(namespace)
     def get(self, problem: str) -> Response:
         """Describe a problem type."""
         for error in all_errors():
