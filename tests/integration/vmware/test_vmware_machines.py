@@ -141,16 +141,6 @@ def test_an_adopted_machine_keeps_its_uuid_and_bears_the_mark(bench: Bench, vcen
     assert machine_of(vcenter, stranger.ref).config.instanceUuid == before
 
 
-def test_a_machine_starts_once_and_stops_once(bench: Bench) -> None:
-    ref = bench.create("web-1")
-    bench.power(ref, PowerAction.START)
-    assert bench.hypervisor.request_power(ref, PowerAction.START) is None
-    assert bench.hypervisor.observe_machine(ref).power is Power.ON
-    bench.power(ref, PowerAction.STOP)
-    assert bench.hypervisor.request_power(ref, PowerAction.STOP) is None
-    assert bench.hypervisor.observe_machine(ref).power is Power.OFF
-
-
 def test_a_guest_that_is_asked_to_shut_down_is_followed_until_it_is_off(bench: Bench) -> None:
     ref = bench.create("web-1")
     bench.power(ref, PowerAction.START)
@@ -158,15 +148,6 @@ def test_a_guest_that_is_asked_to_shut_down_is_followed_until_it_is_off(bench: B
     ended = bench.end(task)
     assert (ended.state, ended.machine_ref) == (TaskState.SUCCEEDED, ref)
     assert bench.hypervisor.observe_machine(ref).power is Power.OFF
-
-
-def test_a_machine_is_suspended_and_started_again(bench: Bench) -> None:
-    ref = bench.create("web-1")
-    bench.power(ref, PowerAction.START)
-    bench.power(ref, PowerAction.SUSPEND)
-    assert bench.hypervisor.observe_machine(ref).power is Power.SUSPENDED
-    bench.power(ref, PowerAction.START)
-    assert bench.hypervisor.observe_machine(ref).power is Power.ON
 
 
 @pytest.mark.parametrize("action", [PowerAction.REBOOT, PowerAction.RESET, PowerAction.SUSPEND], ids=str)
@@ -225,14 +206,6 @@ def test_deleting_a_machine_leaves_no_file_of_it(bench: Bench) -> None:
     assert files()
     bench.end(bench.hypervisor.request_delete(ref))
     assert files() == set()
-
-
-def test_the_list_tells_of_a_machine_what_a_single_look_tells(bench: Bench) -> None:
-    ref = bench.create("web-1", networks=("VM Network",))
-    bench.power(ref, PowerAction.START)
-    listed = {seen.ref: seen for seen in bench.hypervisor.list_machines()}
-    assert listed == {each: bench.hypervisor.observe_machine(each) for each in listed}
-    assert listed[ref].mark == bench.marks[-1]
 
 
 def test_templates_are_images_and_no_machines(bench: Bench, template: str) -> None:
