@@ -58,10 +58,7 @@ def test_a_machine_made_by_the_command_is_seen_by_ansible_and_after_its_deletion
     assert site.names() == []
 
 
-def test_a_datacenter_is_registered_listed_and_forgotten_by_the_command(
-    vai: Vai, new_site: Callable[..., Site]
-) -> None:
-    site = new_site()
+def test_a_registered_datacenter_is_listed_by_the_command(vai: Vai, site: Site) -> None:
     listed = {each["name"]: each for each in answered(vai, "datacenter", "list")}
     assert (listed[site.name]["kind"], listed[site.name]["reachability"]) == ("vmware", "reachable")
     assert site.name in vai_command(vai, "datacenter", "list")
