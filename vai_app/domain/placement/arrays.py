@@ -25,7 +25,9 @@ _NOTHING = np.int64(-1)
 class CapacityArrays:
     """The rows of every datacenter of a snapshot, one after the other; one without hosts has one row, ``None``.
 
-    ``cpus``, ``memory_mib`` and ``disk_gib`` are the largest machine that fits. Not for several threads at once.
+    ``cpus``, ``memory_mib`` and ``disk_gib`` are the largest machine that fits. By datacenter, ``headroom`` is what
+    its failover reserve leaves, ``store_free`` the GiB of each datastore, ``reach`` which row reaches which datastore.
+    Not for several threads at once.
     """
 
     def __init__(self, snapshot: Sequence[DatacenterCapacity]) -> None:
@@ -48,12 +50,12 @@ class CapacityArrays:
         self.busy = np.array([host is not None and (host.used + host.reserved).cpus > 0 for host in self.hosts])
         self._most_cpus = self._column(lambda host: host.host.cpus)
         self._up = np.array([host is None or host.host.state is HostState.UP for host in self.hosts])
-        self._headroom = [
+        self.headroom = [
             failover_headroom(each) if each.datacenter.placement.failover_hosts and each.hosts else None
             for each in self.snapshot
         ]
-        self._store_free = [np.array([store.free_gib for store in each.datastores], np.int64) for each in self.snapshot]
-        self._reach = [_reach(each) for each in self.snapshot]
+        self.store_free = [np.array([store.free_gib for store in each.datastores], np.int64) for each in self.snapshot]
+        self.reach = [_reach(each) for each in self.snapshot]
         for index in range(len(self.snapshot)):
             self._refresh(index)
             self._refresh_disk(index)
@@ -65,15 +67,31 @@ class CapacityArrays:
         mask &= self.disk_gib >= room.disk_gib
         return mask
 
-    def take(self, row: int, room: Room) -> None:
-        """Count a machine into a row and into what its datacenter shares: datastores, failover reserve."""
+    def take(self, row: int, room: Room, store: int | None = None) -> int | None:
+        """Count a machine into a row and into what its datacenter shares: datastores, failover reserve.
+
+        Its disk goes to the datastore at position ``store`` among the datacenter's, or to the roomiest that the row
+        reaches. Returns the position; ``None`` where no disk is asked for or no datastore known.
+        """
         index = int(self.datacenter[row])
         if self.hosts[row] is not None:
             self._take_of_host(row, index, room)
-        if room.disk_gib and self._store_free[index].size:
-            reach = self._reach[index][row - self.slices[index].start]
-            self._store_free[index][int(np.argmax(np.where(reach, self._store_free[index], -UNKNOWN)))] -= room.disk_gib
-            self._refresh_disk(index)
+        if not room.disk_gib or not self.store_free[index].size:
+            return None
+        reach = self.reach[index][row - self.slices[index].start]
+        if store is None or not reach[store]:
+            store = int(np.argmax(np.where(reach, self.store_free[index], -UNKNOWN)))
+        self.store_free[index][store] -= room.disk_gib
+        self._refresh_disk(index)
+        return store
+
+    def overdrawn(self, row: int, store: int | None) -> bool:
+        """Whether more was taken than there is: of the host, of the datastore, of the failover reserve."""
+        index = int(self.datacenter[row])
+        headroom = self.headroom[index]
+        short = headroom is not None and min(headroom.cpus, headroom.memory_mib) < 0
+        full = store is not None and self.store_free[index][store] < 0
+        return bool(short or full or self.free_cpus[row] < 0 or self.free_memory_mib[row] < 0)
 
     def copy(self) -> "CapacityArrays":
         """Return columns that can be changed without changing these."""
@@ -81,17 +99,17 @@ class CapacityArrays:
         twin.__dict__.update(self.__dict__)
         for name in ("cpus", "memory_mib", "disk_gib", "free_cpus", "free_memory_mib", "busy"):
             setattr(twin, name, getattr(self, name).copy())
-        twin._headroom = list(self._headroom)
-        twin._store_free = [each.copy() for each in self._store_free]
+        twin.headroom = list(self.headroom)
+        twin.store_free = [each.copy() for each in self.store_free]
         return twin
 
     def _take_of_host(self, row: int, index: int, room: Room) -> None:
         self.free_cpus[row] -= room.cpus
         self.free_memory_mib[row] -= room.memory_mib
         self.busy[row] = True
-        headroom = self._headroom[index]
+        headroom = self.headroom[index]
         if headroom is not None:
-            self._headroom[index] = headroom - Room(room.cpus, room.memory_mib)
+            self.headroom[index] = headroom - Room(room.cpus, room.memory_mib)
             self._refresh(index)
         else:
             self.cpus[row] = min(self.free_cpus[row], self._most_cpus[row])
@@ -101,7 +119,7 @@ class CapacityArrays:
         return np.array([UNKNOWN if host is None else read(host) for host in self.hosts], np.int64)
 
     def _refresh(self, index: int) -> None:
-        rows, headroom = self.slices[index], self._headroom[index]
+        rows, headroom = self.slices[index], self.headroom[index]
         cpus = np.minimum(self.free_cpus[rows], self._most_cpus[rows])
         memory_mib = self.free_memory_mib[rows]
         if headroom is not None:
@@ -111,11 +129,11 @@ class CapacityArrays:
         self.memory_mib[rows] = memory_mib
 
     def _refresh_disk(self, index: int) -> None:
-        rows, free = self.slices[index], self._store_free[index]
+        rows, free = self.slices[index], self.store_free[index]
         if not free.size:
             self.disk_gib[rows] = UNKNOWN
             return
-        self.disk_gib[rows] = np.where(self._reach[index], np.maximum(free, 0), _NOTHING).max(axis=1)
+        self.disk_gib[rows] = np.where(self.reach[index], np.maximum(free, 0), _NOTHING).max(axis=1)
 
 
 def _reach(capacity: DatacenterCapacity) -> Mask:
