@@ -20,6 +20,7 @@ from vai_app.domain.ports import (
 )
 from vai_app.drivers.pool import HypervisorPool
 from vai_app.services.access import AccessService
+from vai_app.services.batches import AwaitBatch, BatchPlacement, PlaceBatch
 from vai_app.services.controller import Controller
 from vai_app.services.datacenter_registry import DatacenterRegistry
 from vai_app.services.nudge import Nudge
@@ -41,6 +42,7 @@ from vai_app.services.steps import Step
 from vai_app.services.watcher import Watcher
 from vai_app.services.workflow import Workflow
 from vai_app.settings import Settings
+from vai_app.solver import LazySolver
 from vai_app.store import Store, open_store
 
 
@@ -101,9 +103,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
     nudge = Nudge(store.operations, dispatcher)
     hypervisors = HypervisorPool(datacenters=store.datacenters, share=settings.datacenter_share)
     capacity = ObservedCapacity(datacenters=store.datacenters)
-    placement = Placement(
-        datacenters=store.datacenters, machines=store.machines, capacity=capacity, permissions=NoLimits()
-    )
+    placement = build_placement(store.datacenters, store.machines, capacity)
     controller = Controller(
         operations=store.operations,
         machines=store.machines,
@@ -122,6 +122,14 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         controller=controller,
         clock=utc_now,
     )
+    batches = BatchPlacement(
+        placement=placement, capacity=capacity, solver=LazySolver(), solver_seconds=settings.solver_seconds
+    )
+    steps = build_steps(placement, capacity, store.machines, hypervisors)
+    steps[StepName.PLACE_BATCH] = PlaceBatch(
+        batches=batches, capacity=capacity, operations=store.operations, nudge=nudge, clock=utc_now
+    )
+    steps[StepName.AWAIT_BATCH] = AwaitBatch(operations=store.operations)
     return Services(
         settings=settings,
         controller=controller,
@@ -131,7 +139,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         ),
         access=AccessService(tokens=store.tokens, clock=utc_now),
         workflow=Workflow(
-            steps=build_steps(placement, capacity, store.machines, hypervisors),
+            steps=steps,
             queue_of=QUEUE_OF,
             operations=store.operations,
             events=store.events,
@@ -163,10 +171,17 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
     )
 
 
+def build_placement(
+    datacenters: DatacenterRepository, machines: MachineRepository, capacity: CapacityBook
+) -> Placement:
+    """Return the placement over a book of capacity."""
+    return Placement(datacenters=datacenters, machines=machines, capacity=capacity, permissions=NoLimits())
+
+
 def build_steps(
     placement: Placement, capacity: CapacityBook, machines: MachineRepository, hypervisors: Hypervisors
 ) -> dict[StepName, Step]:
-    """Return every step by its name."""
+    """Return the steps that work on one machine, by name."""
     steps: list[Step] = [
         ValidateRequest(placement=placement, machines=machines),
         PlaceMachine(placement=placement, capacity=capacity, machines=machines),

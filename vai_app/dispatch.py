@@ -28,6 +28,8 @@ QUEUES: tuple[str, ...] = (REQUESTS, PROVISION, CONTROL)
 QUEUE_OF: Mapping[str, str] = {
     StepName.VALIDATE: REQUESTS,
     StepName.PLACE: REQUESTS,
+    StepName.PLACE_BATCH: REQUESTS,
+    StepName.AWAIT_BATCH: REQUESTS,
     StepName.CREATE_VM: PROVISION,
     StepName.START_VM: PROVISION,
     StepName.STOP_VM: PROVISION,

@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     operation_deadline_seconds: float = Field(
         default=1800.0, gt=0, description="After this long an operation is turned back."
     )
+    solver_seconds: float = Field(
+        default=5.0, gt=0, le=60, description="How long the constraint solver may think about a batch of machines."
+    )
     sweep_seconds: float = Field(default=1.0, gt=0, description="How often lost nudges are published again.")
     inventory_seconds: float = Field(default=30.0, gt=0, description="How often every datacenter is listed completely.")
     event_retention_days: float = Field(default=90.0, gt=0, description="Older events move to the archive.")

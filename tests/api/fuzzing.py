@@ -131,6 +131,8 @@ class Traffic:
         if case.path == f"{API}/virtual-machines" and self._random.random() > _LEFT_AS_GENERATED:
             real = {"datacenter": "berlin", "image": "debian-12", "networks": [], "location": {}}
             return body | changes | real | {"name": f"fuzzed-{next(self._numbers)}"}
+        if case.path == f"{API}/virtual-machines/batch":
+            return body | {"datacenters": [], "machines": [self._member(each) for each in body["machines"][:3]]}
         if "/datacenters" not in case.path:
             return body | changes
         if "endpoint" in body:
@@ -144,6 +146,10 @@ class Traffic:
         elif self._random.random() > _LEFT_AS_GENERATED:
             changes["name"] = f"fuzzed-{next(self._numbers)}"
         return body | changes
+
+    def _member(self, machine: Json) -> Json:
+        """Return a machine of a batch that can be made; its labels' names are those of no dialect."""
+        return machine | {"name": f"member-{next(self._numbers)}", "image": "debian-12", "networks": [], "labels": {}}
 
     def _refill(self) -> None:
         """Bring back what requests removed, and note which ids exist."""

@@ -1,6 +1,7 @@
 """What may be asked: one model a body or query, with its limits. They validate, and they are the documentation."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -21,8 +22,10 @@ from vai_app.api.json_depth import is_deeper
 from vai_app.domain.errors import InvalidRequest
 from vai_app.domain.operations import OperationKind, OperationState
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
+from vai_app.domain.placement.batches import BatchRules
 from vai_app.domain.ports import LARGEST_PAGE, PAGE_SIZE
 from vai_app.domain.virtual_machines import Location, MachineSpec, MachineState, Power, PowerAction, Size
+from vai_app.services.arguments import BatchMachine
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -77,20 +80,17 @@ class PlacementBody(Body):
         )
 
 
-class MachineBody(Body):
-    """A machine to create."""
+class BatchMachineBody(Body):
+    """A machine of a batch."""
 
     name: MachineName = Field(description="A DNS label, unique in the tenant.")
-    datacenter: Identifier = Field(description="Name or id of the datacenter.")
     cpus: Cpus
     memory_mib: MemoryMib
     disk_gib: DiskGib = 0
     image: ObjectName | None = Field(default=None, description="Template or image; none builds from scratch.")
     networks: list[ObjectName] = Field(default=[], max_length=10)
-    location: LocationBody = LocationBody()
     power_on: bool = True
     labels: dict[LabelName, LabelValue] = Field(default={}, max_length=64)
-    placement: PlacementBody = PlacementBody()
 
     def spec(self) -> MachineSpec:
         """Return what is asked for."""
@@ -99,9 +99,42 @@ class MachineBody(Body):
             size=Size(self.cpus, self.memory_mib, self.disk_gib),
             image=self.image,
             networks=tuple(self.networks),
-            location=Location(**self.location.model_dump()),
             power_on=self.power_on,
         )
+
+
+class MachineBody(BatchMachineBody):
+    """A machine to create."""
+
+    datacenter: Identifier = Field(description="Name or id of the datacenter.")
+    location: LocationBody = LocationBody()
+    placement: PlacementBody = PlacementBody()
+
+    def spec(self) -> MachineSpec:
+        """Return what is asked for."""
+        return replace(super().spec(), location=Location(**self.location.model_dump()))
+
+
+class BatchBody(Body):
+    """Machines to create together."""
+
+    machines: list[BatchMachineBody] = Field(min_length=1, max_length=100)
+    datacenters: list[Identifier] = Field(
+        default=[], max_length=100, description="Names or ids of those that may be chosen; none means any."
+    )
+    apart: Literal[*(each.value for each in Scope)] | None = Field(  # type: ignore[valid-type]
+        default=None, description="No two machines share one."
+    )
+    largest_share: float = Field(
+        default=1.0, gt=0, le=1, strict=False, description="The part of the batch that one datacenter may get."
+    )
+    all_or_nothing: bool = Field(default=True, description="Whether one missing machine undoes the batch.")
+
+    def batch(self) -> tuple[list[BatchMachine], BatchRules]:
+        """Return what is asked for."""
+        machines = [BatchMachine(each.spec(), each.labels) for each in self.machines]
+        apart = Scope(self.apart) if self.apart else None
+        return machines, BatchRules(apart, self.largest_share, self.all_or_nothing)
 
 
 class PowerBody(Body):

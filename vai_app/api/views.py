@@ -95,7 +95,11 @@ class ProblemView:
 
 @dataclass(slots=True)
 class OperationView:
-    """One change of the world."""
+    """One change of the world.
+
+    A batch has ``operations``, one for each machine that has a place, and the names of those ``unplaced``; each of
+    its creations has the batch's id. What is a machine's id elsewhere is the batch's own for the batch.
+    """
 
     id: str
     kind: OperationKind
@@ -105,6 +109,9 @@ class OperationView:
     correlation_id: str
     machine_id: str
     datacenter_id: str | None
+    batch_id: str | None
+    operations: Sequence[str]
+    unplaced: Sequence[str]
     plan: Sequence[StepName]
     step: StepName | None
     attempts: int
@@ -314,6 +321,9 @@ def operation_view(operation: Operation) -> OperationView:
         correlation_id=operation.correlation_id,
         machine_id=operation.target_id,
         datacenter_id=operation.datacenter_id,
+        batch_id=operation.arguments.get("batch"),
+        operations=operation.memo.get("operations", ()),
+        unplaced=operation.memo.get("unplaced", ()),
         plan=operation.plan,
         step=operation.step if operation.state.open else None,
         attempts=operation.attempts,

@@ -12,6 +12,7 @@ from vai_app.api.documentation import also_answers, documented
 from vai_app.api.explanations import ExplanationView, explanation_view
 from vai_app.api.requests import (
     AdoptBody,
+    BatchBody,
     CreationQuery,
     MachineBody,
     MachineQuery,
@@ -68,6 +69,18 @@ class Machines(Confirmed):
             asking, body.datacenter, body.spec(), body.labels, body.placement.wish()
         )
         return accepted(operation)
+
+
+@namespace.route("/batch")
+class MachineBatch(Confirmed):
+    """Several machines at once."""
+
+    @documented(namespace, 202, OperationView, body=BatchBody, problems=_REFUSALS, headers=_KEY)
+    def post(self) -> Response:
+        """Create machines that are placed together; each has an operation of its own."""
+        asking, body = _change(), read_body(BatchBody)
+        machines, rules = body.batch()
+        return accepted(services().controller.create_batch(asking, machines, body.datacenters, rules))
 
 
 @namespace.route("/<string:machine_id>")

@@ -33,6 +33,7 @@ class OperationKind(StrEnum):
     POWER_VM = "power_vm"
     RESIZE_VM = "resize_vm"
     ADOPT_VM = "adopt_vm"
+    CREATE_BATCH = "create_batch"
 
 
 class StepName(StrEnum):
@@ -47,6 +48,8 @@ class StepName(StrEnum):
     CHANGE_POWER = "vai.change_power"
     RESIZE_VM = "vai.resize_vm"
     ADOPT_VM = "vai.adopt_vm"
+    PLACE_BATCH = "vai.place_batch"
+    AWAIT_BATCH = "vai.await_batch"
 
 
 class OperationState(StrEnum):

@@ -1,16 +1,50 @@
 """The arguments of operations, read back from the document as the values they were."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from vai_app.domain.capacity import Room, room_of
 from vai_app.domain.operations import Operation
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
+from vai_app.domain.placement.batches import BatchRules
 from vai_app.domain.virtual_machines import Location, MachineSpec, PowerAction, Size
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMachine:
+    """One machine of a batch."""
+
+    spec: MachineSpec
+    labels: Mapping[str, str]
+
+    @property
+    def room(self) -> Room:
+        """What the machine takes."""
+        return room_of(self.spec.size)
 
 
 def spec_of(operation: Operation) -> MachineSpec:
     """Return what a creation was asked to make."""
-    spec: Mapping[str, Any] = operation.arguments["spec"]
+    return _spec(operation.arguments["spec"])
+
+
+def machines_of(operation: Operation) -> list[BatchMachine]:
+    """Return what a batch was asked to make."""
+    return [BatchMachine(_spec(each["spec"]), each["labels"]) for each in operation.arguments["machines"]]
+
+
+def rules_of(operation: Operation) -> BatchRules:
+    """Return what must hold between the machines of a batch."""
+    rules: Mapping[str, Any] = operation.arguments["rules"]
+    return BatchRules(
+        apart=Scope(rules["apart"]) if rules["apart"] is not None else None,
+        largest_share=rules["largest_share"],
+        all_or_nothing=rules["all_or_nothing"],
+    )
+
+
+def _spec(spec: Mapping[str, Any]) -> MachineSpec:
     return MachineSpec(
         name=spec["name"],
         size=Size(**spec["size"]),

@@ -5,7 +5,7 @@ It never calls a hypervisor. What it answers is the operation; what becomes of i
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from vai_app.domain.operations import (
     begin,
 )
 from vai_app.domain.placement.asks import NO_WISH, PlacementWish
+from vai_app.domain.placement.batches import BatchRules
 from vai_app.domain.ports import (
     Clock,
     DatacenterRepository,
@@ -40,11 +41,12 @@ from vai_app.domain.virtual_machines import (
     Size,
     VirtualMachine,
 )
-from vai_app.services.arguments import spec_of
+from vai_app.services.arguments import BatchMachine, spec_of
 from vai_app.services.nudge import Nudge
 from vai_app.services.plans import PLANS
 
 AUTONOMOUS = "vai"
+_CREATIONS = (OperationKind.CREATE_VM, OperationKind.CREATE_BATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,27 @@ class Controller:
         context = replace(context, idempotency_key=key)
         return self._create(context, rejected.tenant, self._datacenters.get(alternative), arguments, spec)
 
+    def create_batch(
+        self, context: RequestContext, machines: Sequence[BatchMachine], datacenters: Sequence[str], rules: BatchRules
+    ) -> Operation:
+        """Accept machines that are placed together, in these datacenters (ids or names) or in any.
+
+        Raises NotFound (no such datacenter), IdempotencyKeyReused.
+        """
+        arguments = {
+            "machines": [{"spec": asdict(each.spec), "labels": dict(each.labels)} for each in machines],
+            "datacenters": [self._datacenters.get(each).id for each in datacenters],
+            "rules": asdict(rules),
+        }
+        target = new_id("batch", self._clock())
+        operation = self._new_operation(
+            context, OperationKind.CREATE_BATCH, target, None, context.principal.tenant, arguments
+        )
+        stored = self._operations.insert(operation)
+        if stored.id == operation.id:
+            self._nudge(stored.step, stored.id)
+        return stored
+
     def delete_machine(self, context: RequestContext, machine_id: str) -> Operation:
         """Accept the removal of a machine that VAI made or adopted. Raises NotFound, Conflict, MachineBusy."""
         machine = self._machines.get(machine_id, context.scope)
@@ -161,7 +184,7 @@ class Controller:
     def cancel_operation(self, context: RequestContext, operation_id: str) -> Operation:
         """Ask for an operation to be turned back at its next step. Raises NotFound, Conflict (ended, too late)."""
         operation = self._operations.get(operation_id, context.scope)
-        if operation.kind is not OperationKind.CREATE_VM and operation.state.open:
+        if operation.kind not in _CREATIONS and operation.state.open:
             message = f"A {operation.kind} operation cannot be turned back. Wait for its end."
             raise Conflict(message)
         cancelled = self._operations.request_cancel(operation_id, context.scope)
@@ -232,12 +255,12 @@ class Controller:
         context: RequestContext,
         kind: OperationKind,
         target_id: str,
-        datacenter_id: str,
+        datacenter_id: str | None,
         tenant: str,
         arguments: Mapping[str, Any],
     ) -> Operation:
         now = self._clock()
-        named = target_id if kind is not OperationKind.CREATE_VM else None
+        named = target_id if kind not in _CREATIONS else None
         payload = json.dumps([kind, named, datacenter_id, arguments], sort_keys=True)
         return Operation(
             id=new_id("op", now),

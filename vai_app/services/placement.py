@@ -140,6 +140,10 @@ class Placement:
         own = replace(verdict, checks=tuple(each for each in checks if each.name is not CheckName.REACHABLE))
         raise Refused(refusal(own), self.explain(ask, self._capacity.snapshot()))
 
+    def accepts(self, capacity: DatacenterCapacity, ask: PlacementAsk) -> bool:
+        """Whether a datacenter that answers takes such a machine, whatever its hosts have left."""
+        return not _refuses(self._own_checks(capacity, ask), may_wait=False, hosts_decide=True)
+
     def explain(self, ask: PlacementAsk, snapshot: Sequence[DatacenterCapacity] | None = None) -> Explanation:
         """Return the verdict on every datacenter and host, the best alternative, the smallest change that fits."""
         snapshot = self._capacity.snapshot() if snapshot is None else snapshot
@@ -236,6 +240,8 @@ class PlaceMachine(Step):
         """Choose and reserve; where another request was quicker, the next candidate. Calls no hypervisor."""
         try:
             ask = self._placement.ask_of(operation)
+            if self._seated(operation, ask):
+                return Done({"locations": [operation.arguments["seat"]]})
             for _ in range(_LOOKS):
                 decision = self._placement.decide(ask)
                 for number, location in enumerate(decision.locations):
@@ -251,6 +257,13 @@ class PlaceMachine(Step):
         """Give the room back."""
         self._capacity.release(operation.target_id)
         return Done()
+
+    def _seated(self, operation: Operation, ask: PlacementAsk) -> bool:
+        """Whether the batch that the machine belongs to chose its place, and the room there is still the machine's."""
+        seat = operation.arguments.get("seat")
+        if seat is None:
+            return False
+        return self._capacity.reserve(operation.target_id, ask.datacenter_id, Location(**seat), ask.room)
 
     def _placed(self, operation: Operation, decision: Decision, number: int) -> Done:
         if decision.datacenter.id != operation.datacenter_id:

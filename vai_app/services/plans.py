@@ -10,4 +10,5 @@ PLANS: Mapping[OperationKind, tuple[StepName, ...]] = {
     OperationKind.POWER_VM: (StepName.CHANGE_POWER,),
     OperationKind.RESIZE_VM: (StepName.RESIZE_VM,),
     OperationKind.ADOPT_VM: (StepName.ADOPT_VM,),
+    OperationKind.CREATE_BATCH: (StepName.PLACE_BATCH, StepName.AWAIT_BATCH),
 }

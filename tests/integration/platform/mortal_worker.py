@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from vai_app.bootstrap import build_steps, utc_now
+from vai_app.bootstrap import build_placement, build_steps, utc_now
 from vai_app.dispatch import QUEUE_OF
 from vai_app.domain.operations import StepName
 from vai_app.domain.ports import Dispatcher, Hypervisors
 from vai_app.drivers.pool import HypervisorPool
 from vai_app.services.nudge import Nudge
+from vai_app.services.observed_capacity import ObservedCapacity
 from vai_app.services.workflow import Workflow
 from vai_app.settings import Settings
 from vai_app.store import open_store
@@ -88,8 +89,10 @@ def work(settings: Settings, death: Death, orders: Connection) -> None:
     operations: Any = Mortal(store.operations, death)
     machines: Any = Mortal(store.machines, death)
     mortal: Any = MortalHypervisors(hypervisors, death)
+    capacity = ObservedCapacity(datacenters=store.datacenters)
+    placement = build_placement(store.datacenters, machines, capacity)
     workflow = Workflow(
-        steps=build_steps(store.datacenters, machines, mortal),
+        steps=build_steps(placement, capacity, machines, mortal),
         queue_of=QUEUE_OF,
         operations=operations,
         events=store.events,
