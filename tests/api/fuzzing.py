@@ -131,7 +131,7 @@ class Traffic:
         if case.path == f"{API}/virtual-machines" and self._random.random() > _LEFT_AS_GENERATED:
             real = {"datacenter": "berlin", "image": "debian-12", "networks": [], "location": {}}
             return body | changes | real | {"name": f"fuzzed-{next(self._numbers)}"}
-        if case.path == f"{API}/virtual-machines/batch":
+        if case.path == f"{API}/batches":
             return body | {"datacenters": [], "machines": [self._member(each) for each in body["machines"][:3]]}
         if "/datacenters" not in case.path:
             return body | changes

@@ -18,7 +18,7 @@ def batch(vai: Installation, ann: FlaskClient) -> Callable[..., Json]:
 
     def batch(count: int, *, machine: Json | None = None, **rules: Any) -> Json:
         machines = [{"name": f"node-{n}", "image": "debian-12", **SMALL, **(machine or {})} for n in range(count)]
-        response = ann.post(f"{API}/virtual-machines/batch", json={"machines": machines, **rules})
+        response = ann.post(f"{API}/batches", json={"machines": machines, **rules})
         assert response.status_code == 202, response.text
         vai.run()
         found: Json = ann.get(f"{API}/operations/{response.json['id']}").json
@@ -104,7 +104,7 @@ def test_one_machine_that_fails_is_told_where_the_others_are_enough(
 
 def test_a_batch_that_is_cancelled_leaves_nothing(vai: Installation, ann: FlaskClient, berlin: Json) -> None:
     machines = [{"name": f"node-{n}", "image": "debian-12", **SMALL} for n in range(3)]
-    accepted = ann.post(f"{API}/virtual-machines/batch", json={"machines": machines, "datacenters": [berlin["name"]]})
+    accepted = ann.post(f"{API}/batches", json={"machines": machines, "datacenters": [berlin["name"]]})
     for _ in range(2):
         vai.run_step(accepted.json["id"])
     assert ann.post(f"{API}/operations/{accepted.json['id']}/cancel").status_code == 202
@@ -126,7 +126,7 @@ def test_a_batch_keeps_to_the_datacenters_that_are_named(
 def test_a_step_that_is_run_again_opens_no_machine_twice(vai: Installation, ann: FlaskClient, berlin: Json) -> None:
     """The worker dies after it has opened the creations and before it has saved that it did."""
     machines = [{"name": f"node-{n}", "image": "debian-12", **SMALL} for n in range(2)]
-    accepted = ann.post(f"{API}/virtual-machines/batch", json={"machines": machines})
+    accepted = ann.post(f"{API}/batches", json={"machines": machines})
     steps = vai.services.workflow._steps
     vai.run_step(accepted.json["id"])
     half = vai.services.operations.get(accepted.json["id"], None)
@@ -142,22 +142,22 @@ def test_a_step_that_is_run_again_opens_no_machine_twice(vai: Installation, ann:
 def test_the_same_key_asks_for_one_batch(vai: Installation, ann: FlaskClient, berlin: Json) -> None:
     body = {"machines": [{"name": "node-0", "image": "debian-12", **SMALL}], "datacenters": [berlin["name"]]}
     key = {"Idempotency-Key": "batch-1"}
-    first = ann.post(f"{API}/virtual-machines/batch", json=body, headers=key)
+    first = ann.post(f"{API}/batches", json=body, headers=key)
     vai.run()
-    again = ann.post(f"{API}/virtual-machines/batch", json=body, headers=key)
+    again = ann.post(f"{API}/batches", json=body, headers=key)
     assert first.json["id"] == again.json["id"]
     other = body | {"all_or_nothing": False}
-    problem(ann.post(f"{API}/virtual-machines/batch", json=other, headers=key), 422, "idempotency-key-reused")
+    problem(ann.post(f"{API}/batches", json=other, headers=key), 422, "idempotency-key-reused")
 
 
 def test_a_batch_of_nothing_and_of_unknown_datacenters_is_refused(ann: FlaskClient) -> None:
-    problem(ann.post(f"{API}/virtual-machines/batch", json={"machines": []}), 422, "invalid-request")
+    problem(ann.post(f"{API}/batches", json={"machines": []}), 422, "invalid-request")
     machines = [{"name": "node-0", **SMALL}]
     body = {"machines": machines, "datacenters": ["nowhere"]}
-    problem(ann.post(f"{API}/virtual-machines/batch", json=body), 404, "not-found")
+    problem(ann.post(f"{API}/batches", json=body), 404, "not-found")
 
 
 def test_another_tenant_sees_no_batch(ann: FlaskClient, eve: FlaskClient, berlin: Json) -> None:
     body = {"machines": [{"name": "node-0", "image": "debian-12", **SMALL}], "datacenters": [berlin["name"]]}
-    accepted = ann.post(f"{API}/virtual-machines/batch", json=body)
+    accepted = ann.post(f"{API}/batches", json=body)
     problem(eve.get(f"{API}/operations/{accepted.json['id']}"), 404, "not-found")

@@ -55,6 +55,7 @@ def create_app(services: Services) -> Flask:
     )
     for namespace, path in (
         (virtual_machines.namespace, f"{API}/virtual-machines"),
+        (virtual_machines.batches, f"{API}/batches"),
         (operations.namespace, f"{API}/operations"),
         (datacenters.namespace, f"{API}/datacenters"),
         (datacenters.hosts, f"{API}/hosts"),

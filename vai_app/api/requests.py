@@ -122,8 +122,8 @@ class BatchBody(Body):
     datacenters: list[Identifier] = Field(
         default=[], max_length=100, description="Names or ids of those that may be chosen; none means any."
     )
-    apart: Literal[*(each.value for each in Scope)] | None = Field(  # type: ignore[valid-type]
-        default=None, description="No two machines share one."
+    apart: Literal["nothing", *(each.value for each in Scope)] = Field(  # type: ignore[valid-type]
+        default="nothing", description="What no two machines of the batch share."
     )
     largest_share: float = Field(
         default=1.0, gt=0, le=1, strict=False, description="The part of the batch that one datacenter may get."
@@ -133,7 +133,7 @@ class BatchBody(Body):
     def batch(self) -> tuple[list[BatchMachine], BatchRules]:
         """Return what is asked for."""
         machines = [BatchMachine(each.spec(), each.labels) for each in self.machines]
-        apart = Scope(self.apart) if self.apart else None
+        apart = Scope(self.apart) if self.apart != "nothing" else None
         return machines, BatchRules(apart, self.largest_share, self.all_or_nothing)
 
 

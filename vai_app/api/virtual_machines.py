@@ -1,4 +1,4 @@
-"""``/virtual-machines``."""
+"""``/virtual-machines`` and ``/batches``."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +29,7 @@ from vai_app.services.controller import RequestContext
 from vai_app.services.placement import PlacementRequest
 
 namespace = Namespace("virtual-machines", description="Virtual machines, whatever hypervisor they run on")
+batches = Namespace("batches", description="Virtual machines that are placed together")
 
 _REFUSALS = (404, 409)
 _KEY = ("Idempotency-Key",)
@@ -69,18 +70,6 @@ class Machines(Confirmed):
             asking, body.datacenter, body.spec(), body.labels, body.placement.wish()
         )
         return accepted(operation)
-
-
-@namespace.route("/batch")
-class MachineBatch(Confirmed):
-    """Several machines at once."""
-
-    @documented(namespace, 202, OperationView, body=BatchBody, problems=_REFUSALS, headers=_KEY)
-    def post(self) -> Response:
-        """Create machines that are placed together; each has an operation of its own."""
-        asking, body = _change(), read_body(BatchBody)
-        machines, rules = body.batch()
-        return accepted(services().controller.create_batch(asking, machines, body.datacenters, rules))
 
 
 @namespace.route("/<string:machine_id>")
@@ -131,6 +120,18 @@ class MachineAdoption(Confirmed):
         asking = require_admin("adopt machines")
         tenant = read_body(AdoptBody).tenant or asking.principal.tenant
         return accepted(services().controller.adopt_machine(_change(), machine_id, tenant))
+
+
+@batches.route("")
+class Batches(Confirmed):
+    """Machines that are placed together."""
+
+    @documented(batches, 202, OperationView, body=BatchBody, problems=_REFUSALS, headers=_KEY)
+    def post(self) -> Response:
+        """Create machines that are placed together; each has an operation of its own."""
+        asking, body = _change(), read_body(BatchBody)
+        machines, rules = body.batch()
+        return accepted(services().controller.create_batch(asking, machines, body.datacenters, rules))
 
 
 def _change() -> RequestContext:
