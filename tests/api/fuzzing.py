@@ -121,13 +121,7 @@ class Traffic:
         return body | {"endpoint": f"simulated://{self._vai.world(f'fuzzed-{next(self._numbers)}')}"}
 
     def _fitting(self, case: Case, body: Json) -> Json:
-        changes: Json = {}
-        for named in ("labels", "credentials"):
-            if isinstance(body.get(named), dict):
-                # The specification's dialect has no way to tell how a name must look.
-                changes[named] = {
-                    f"name_{letter}": value for letter, value in zip("abcdefgh", body[named].values(), strict=False)
-                }
+        changes = _renamed(body)
         if case.path == f"{API}/virtual-machines" and self._random.random() > _LEFT_AS_GENERATED:
             real = {"datacenter": "berlin", "image": "debian-12", "networks": [], "location": {}}
             return body | changes | real | {"name": f"fuzzed-{next(self._numbers)}"}
@@ -176,3 +170,12 @@ class Traffic:
 
     def _ids(self, query: str) -> list[str]:
         return [each["id"] for each in self._root.get(f"{API}/{query}").json["items"]]
+
+
+def _renamed(body: Json) -> Json:
+    """Return the body's maps with names as they must look: the specification's dialect cannot tell it."""
+    return {
+        named: {f"name_{letter}": value for letter, value in zip("abcdefgh", body[named].values(), strict=False)}
+        for named in ("labels", "credentials")
+        if isinstance(body.get(named), dict)
+    }
