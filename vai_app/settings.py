@@ -103,6 +103,11 @@ class Settings(BaseSettings):
         parse(rate)
         return rate
 
+    @property
+    def local_api_url(self) -> str:
+        """Where this machine finds its own API."""
+        return f"http://{at_home(self.api_host)}:{self.api_port}"
+
     def read_secret_key(self) -> str:
         """Return the key that encrypts credentials: the setting, or the file in the state folder.
 
@@ -121,6 +126,14 @@ class Settings(BaseSettings):
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 - the name of a file
 RUN_FILE = "run.env"
 """In the state folder while ``vai up`` runs: the embedded servers' URLs, for other commands of the same user."""
+
+
+def at_home(host: str) -> str:
+    """Return the address at which this machine finds its own server that listens at ``host``."""
+    return "127.0.0.1" if host == _EVERYWHERE else host
+
+
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - it is recognised, not chosen
 
 
 @cache

@@ -111,7 +111,7 @@ class ApiClient:
 
 def client_of(settings: Settings, api_url: str | None, token: str | None) -> ApiClient:
     """Return the client of the configured installation. Raises Unauthenticated when no token is found."""
-    base_url = api_url or f"http://{settings.api_host}:{settings.api_port}"
+    base_url = api_url or settings.local_api_url
     if token is None:
         path = settings.state_folder / ADMIN_TOKEN_FILE
         try:

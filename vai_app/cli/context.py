@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from vai_app.cli.client import ApiClient, Json, client_of
 from vai_app.cli.output import console, errors, print_json
@@ -31,7 +32,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except VaiError as error:
-        errors.print(f"[red]{error.title}.[/] {error.detail}", highlight=False)
+        errors.print(f"[red]{escape(error.title)}.[/] {escape(error.detail)}", highlight=False, soft_wrap=True)
         if isinstance(error, ServiceUnavailable | Unauthenticated):
             raise typer.Exit(NOT_REACHED) from error
         raise typer.Exit(WRONG_USE if isinstance(error, InvalidRequest) else FAILED) from error
@@ -51,9 +52,9 @@ def finish(api: ApiClient, operation: Json, *, wait: bool, as_json: bool) -> Jso
     if operation["state"] != "succeeded":
         problem = operation["problem"] or {"title": "Failed", "detail": "No reason was recorded."}
         if not as_json:
-            errors.print(f"[red]{problem['title']}.[/] {problem['detail']}", highlight=False)
+            errors.print(f"[red]{problem['title']}.[/] {escape(problem['detail'])}", highlight=False, soft_wrap=True)
             for left in operation["residue"]:
-                errors.print(f"[red]Left behind:[/] {left}", highlight=False)
+                errors.print(f"[red]Left behind:[/] {escape(left)}", highlight=False, soft_wrap=True)
             if operation["recommended_datacenter_id"]:
                 errors.print(f"It fits elsewhere: vai operation explain {operation['id']}", highlight=False)
                 errors.print(f"Let it go there:   vai operation confirm {operation['id']}", highlight=False)
@@ -69,7 +70,7 @@ def watch(api: ApiClient, operation_id: str, *, quiet: bool) -> Json:
     latest: Json = {}
     with console.status("") as status:
         for latest in api.follow(operation_id):
-            waiting = f" ({latest['waiting_for']['detail']})" if latest["waiting_for"] else ""
+            waiting = f" ({escape(latest['waiting_for']['detail'])})" if latest["waiting_for"] else ""
             status.update(f"{latest['kind']} {latest['state']}: {latest['step'] or ''}{waiting}")
     console.print(f"{latest['kind']} {latest['state']}")
     return latest

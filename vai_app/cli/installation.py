@@ -1,15 +1,16 @@
 """An installation on this machine: which processes it has, in which order they start, when it is ready."""
 
 import contextlib
+import errno
 import os
 import secrets
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 
+import httpx
 import redis
 from pymongo.errors import PyMongoError
 
@@ -18,7 +19,7 @@ from vai_app.cli.processes import API, FLOWER, PROVISION_WORKER, REQUEST_WORKER,
 from vai_app.cli.state_folder import StateFolder
 from vai_app.cli.supervisor import Process, Supervisor, Tell
 from vai_app.domain.errors import Conflict, ServiceUnavailable
-from vai_app.settings import SECRET_KEY_FILE, Settings
+from vai_app.settings import SECRET_KEY_FILE, Settings, at_home
 
 MONGODB, VALKEY = "mongodb", "valkey"
 _CHECK_SECONDS = 0.5
@@ -84,17 +85,28 @@ class Installation:
     def _write_run(self) -> None:
         """Leave the key out: it is in its file."""
         public = {name: value for name, value in self._environment.items() if name != "VAI_SECRET_KEY"}
-        ports = {"VAI_API_PORT": self._settings.api_port, "VAI_FLOWER_PORT": self._settings.flower_port}
-        self.folder.write_run({**public, **{name: str(port) for name, port in ports.items()}}, self._supervisor.pids())
+        doors = {
+            "VAI_API_HOST": self._settings.api_host,
+            "VAI_API_PORT": str(self._settings.api_port),
+            "VAI_FLOWER_HOST": self._settings.flower_host,
+            "VAI_FLOWER_PORT": str(self._settings.flower_port),
+        }
+        self.folder.write_run({**public, **doors}, self._supervisor.pids())
 
     def _check_ports(self) -> None:
-        for variable in ("VAI_API_PORT", "VAI_FLOWER_PORT"):
-            port = getattr(self._settings, variable.removeprefix("VAI_").lower())
+        for variable, host, port in (
+            ("VAI_API_PORT", self._settings.api_host, self._settings.api_port),
+            ("VAI_FLOWER_PORT", self._settings.flower_host, self._settings.flower_port),
+        ):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    probe.bind(("127.0.0.1", port))
+                    probe.bind((host, port))
                 except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        address = variable.replace("PORT", "HOST")
+                        message = f"Nobody can listen at {host}:{port}: {error.strerror}. Choose another {address}."
+                        raise Conflict(message) from error
                     message = f"Port {port} is in use. End the other program, or choose another port with {variable}."
                     raise Conflict(message) from error
 
@@ -142,6 +154,7 @@ class Installation:
             text=True,
             timeout=_PREPARE_SECONDS,
             check=False,
+            start_new_session=True,  # Ctrl-C is for us; this ends by itself
         )
         if done.returncode:
             raise ServiceUnavailable(" ".join(done.stderr.split()))
@@ -152,7 +165,7 @@ class Installation:
             API: self._api_ready,
             REQUEST_WORKER: self._worker_ready(REQUEST_WORKER),
             PROVISION_WORKER: self._worker_ready(PROVISION_WORKER),
-            FLOWER: lambda: _answers(self._settings.flower_port),
+            FLOWER: lambda: _answers(at_home(self._settings.flower_host), self._settings.flower_port),
         }
         flower = {"FLOWER_BASIC_AUTH": f"admin:{self.flower_password}"}
         return [
@@ -167,9 +180,9 @@ class Installation:
         ]
 
     def _api_ready(self) -> bool:
-        url = f"http://127.0.0.1:{self._settings.api_port}/readyz"
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004 - the status of success
+        with contextlib.suppress(httpx.HTTPError):
+            # No proxy of the user's environment leads to this machine itself.
+            return httpx.get(f"{self._settings.local_api_url}/readyz", timeout=5, trust_env=False).is_success
         return False
 
     def _worker_ready(self, name: str) -> Callable[[], bool]:
@@ -190,7 +203,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+def _answers(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
         return True
     return False

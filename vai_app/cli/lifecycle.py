@@ -22,7 +22,7 @@ from vai_app.cli.demo import prepare_demo
 from vai_app.cli.output import console, errors, print_table, show
 from vai_app.cli.state_folder import StateFolder
 from vai_app.domain.errors import NotFound
-from vai_app.settings import Settings, settings
+from vai_app.settings import Settings, at_home, settings
 
 app = typer.Typer()
 
@@ -126,11 +126,12 @@ def _greet(configured: Settings, *, demo: bool) -> None:
         ]
         print_table("Machines of the demo", ("name", "datacenter", "state", "power", "id"), rows)
     vai = "vai" if shutil.which("vai") else os.path.relpath(Path(sys.executable).parent / "vai")
+    flower = f"http://{at_home(configured.flower_host)}:{configured.flower_port}/"
     console.print(
         f"""
 [bold green]VAI is ready.[/]
   API and Swagger UI   {api.base_url}/
-  Flower               http://127.0.0.1:{configured.flower_port}/   (user admin, password in flower.password below)
+  Flower               {flower}   (user admin, password in flower.password below)
   State, keys, logs    {configured.state_folder}
 
 In another terminal:

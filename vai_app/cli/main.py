@@ -1,13 +1,14 @@
 """The ``vai`` command."""
 
 import typer
+from pydantic import ValidationError
 
 import vai_app
 from vai_app.cli import datacenters, lifecycle, machines, one_process, operations
 from vai_app.cli.context import explained
 from vai_app.cli.output import console
 from vai_app.cli.state_folder import ADMIN_TOKEN_FILE
-from vai_app.domain.errors import NotFound
+from vai_app.domain.errors import InvalidRequest, NotFound
 from vai_app.settings import Settings
 
 app = typer.Typer(
@@ -23,6 +24,17 @@ app.add_typer(datacenters.app, name="datacenter")
 app.add_typer(operations.app, name="operation")
 app.add_typer(operations.events, name="event")
 app.add_typer(token, name="token")
+
+
+@app.callback()
+def check_settings() -> None:
+    """Name a setting of no use before anything is done. What it holds is not told: it may be a secret."""
+    with explained():
+        try:
+            Settings()
+        except ValidationError as error:
+            wrong = [f"VAI_{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}." for each in error.errors()]
+            raise InvalidRequest(" ".join(wrong)) from error
 
 
 @app.command()

@@ -13,7 +13,7 @@ from vai_app.cli.context import explained
 from vai_app.cli.output import console
 from vai_app.cli.processes import API, BEAT, FLOWER, NODE_NAMES, WATCHER, command_lines
 from vai_app.domain.errors import InvalidRequest, ServiceUnavailable
-from vai_app.settings import Settings, settings
+from vai_app.settings import Settings, at_home, settings
 
 app = typer.Typer()
 
@@ -46,11 +46,11 @@ def _command_of(process: str, configured: Settings) -> list[str]:
 
 
 def _probe_api(_: str, configured: Settings) -> None:
-    _fetch(f"http://127.0.0.1:{configured.api_port}/readyz", "VAI_API_PORT")
+    _fetch(f"{configured.local_api_url}/readyz", "VAI_API_PORT")
 
 
 def _probe_flower(_: str, configured: Settings) -> None:
-    _fetch(f"http://127.0.0.1:{configured.flower_port}/healthcheck", "VAI_FLOWER_PORT")
+    _fetch(f"http://{at_home(configured.flower_host)}:{configured.flower_port}/healthcheck", "VAI_FLOWER_PORT")
 
 
 def _probe_worker(process: str, _: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _PIPE_WIDTH = 200
 
@@ -55,6 +56,6 @@ def show(value: Any, *, as_json: bool, table: Callable[[], None]) -> None:
         table()
 
 
-def _styled(cell: str) -> str:
-    style = _STYLES.get(cell)
-    return f"[{style}]{cell}[/]" if style else cell
+def _styled(cell: str) -> Text:
+    """Return a cell that shows what it holds: brackets of a user's or a provider's are no markup."""
+    return Text(cell, style=_STYLES.get(cell, ""))

@@ -102,7 +102,9 @@ class StateFolder:
         self.write_private(_PIDS_FILE, json.dumps({"supervisor": os.getpid(), **pids}))
 
     def clear_run(self) -> None:
-        """Say that nothing runs."""
+        """Say that nothing runs, unless it is another VAI that does."""
+        if self._lock_handle is None:
+            return
         self.run_file.unlink(missing_ok=True)
         (self.path / _PIDS_FILE).unlink(missing_ok=True)
 

@@ -23,6 +23,7 @@ _PR_SET_PDEATHSIG = 1
 _STOP_SECONDS = 25.0
 _LONGEST_BACKOFF_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
+_TAIL_BYTES = 2000
 _LARGEST_LOG_BYTES = 10 * 1024 * 1024
 _TELLING = re.compile(r"\b(WARNING|ERROR|CRITICAL)[/\]: ]|^Traceback")
 
@@ -112,8 +113,11 @@ class _Running:
         return self._child.pid
 
     def tail(self) -> str:
+        """Return the end of what was printed since the last start."""
         self._keeper.join(timeout=1)
-        return self._log.read_text(errors="replace")[-2000:]
+        if not self._log.exists():
+            return ""
+        return self._log.read_bytes()[self._known_bytes :][-_TAIL_BYTES:].decode(errors="replace")
 
     def revive(self) -> bool:
         if self.alive:
@@ -147,6 +151,7 @@ class _Running:
     def _spawn(self) -> None:
         self._restart_at = None
         self._started_at = time.monotonic()
+        self._known_bytes = self._log.stat().st_size if self._log.exists() else 0
         self._child = subprocess.Popen(  # noqa: S603 - our own commands
             list(self.process.command),
             env={**os.environ, **self.process.environment},
@@ -165,6 +170,7 @@ class _Running:
             while lines := output.readline():
                 if self._log.exists() and self._log.stat().st_size > _LARGEST_LOG_BYTES:
                     self._log.replace(self._log.with_suffix(".log.1"))
+                    self._known_bytes = 0
                 with self._log.open("ab") as file:
                     file.write(lines)
                 text = lines.decode(errors="replace").rstrip()
@@ -187,4 +193,4 @@ def _explain(log: str) -> str:
         )
     if "Address already in use" in log:
         return "Its port is in use. End the other program, or choose another port with VAI_API_PORT, VAI_FLOWER_PORT."
-    return f"The end of its log:\n{log.strip()}"
+    return f"The end of its log:\n{log.strip()}" if log.strip() else "It printed nothing."
