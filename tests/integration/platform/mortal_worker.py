@@ -8,24 +8,19 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from vai_app.bootstrap import build_placement, build_steps, utc_now
-from vai_app.dispatch import QUEUE_OF
+from vai_app.bootstrap import build_services
+from vai_app.dispatch import CeleryDispatcher
 from vai_app.domain.operations import StepName
-from vai_app.domain.ports import Dispatcher, Hypervisors
-from vai_app.drivers.pool import HypervisorPool
-from vai_app.services.nudge import Nudge
-from vai_app.services.observed_capacity import ObservedCapacity
-from vai_app.services.workflow import Workflow
+from vai_app.domain.ports import Hypervisors
 from vai_app.settings import Settings
-from vai_app.store import open_store
 
-LEASE_SECONDS = 0.4
-_SEEN_OUTSIDE = (
-    "request_create", "request_power", "request_delete", "find_by_token", "observe_machine", "wait_tasks",
-    "claim", "save", "record_active", "record_power", "record_deleted", "record_datacenter",
+_SEEN_IN_THE_DATABASE = (
+    "claim", "save", "record_datacenter", "record_active", "record_power", "record_deleted", "record_failed",
+    "reserve", "release",
 )  # fmt: skip
 
 
@@ -48,61 +43,50 @@ class Death:
         return answer
 
 
-class Mortal:
-    """Passes everything on; the calls that others can see go through ``death``."""
+class MortalHypervisor:
+    """Passes everything on; every call goes through ``death``."""
 
     def __init__(self, real: Any, death: Death) -> None:
         self._real, self._death = real, death
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._real, name)
-        if name not in _SEEN_OUTSIDE:
-            return found
-        return lambda *arguments, **named: self._death.around(found, *arguments, **named)
+        return partial(self._death.around, getattr(self._real, name))
 
 
-class MortalHypervisors:
-    """The ``Hypervisors`` port over mortal hypervisors."""
-
-    def __init__(self, real: Hypervisors, death: Death) -> None:
-        self._real, self._death = real, death
-
-    @contextmanager
-    def use(self, datacenter_id: str) -> Iterator[Any]:
-        with self._real.use(datacenter_id) as hypervisor:
-            yield Mortal(hypervisor, self._death)
-
-
-class Silent(Dispatcher):
+class SilentDispatcher(CeleryDispatcher):
     """Publishes nothing: the test is the sweeper."""
 
+    def __init__(self) -> None:
+        """Connect to nothing."""
+
     def publish(self, step: StepName, operation_id: str) -> None:
-        pass
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Hold nothing."""
 
 
 def work(settings: Settings, death: Death, orders: Connection) -> None:
     """Run the steps that come through the pipe, each answered when it has ended, until ``None`` comes."""
-    store = open_store(
-        settings.mongodb_url.get_secret_value(), settings.mongodb_database, settings.read_secret_key(), utc_now
-    )
-    hypervisors = HypervisorPool(datacenters=store.datacenters, share=settings.datacenter_share)
-    operations: Any = Mortal(store.operations, death)
-    machines: Any = Mortal(store.machines, death)
-    mortal: Any = MortalHypervisors(hypervisors, death)
-    capacity = ObservedCapacity(datacenters=store.datacenters)
-    placement = build_placement(store.datacenters, machines, capacity)
-    workflow = Workflow(
-        steps=build_steps(placement, capacity, machines, mortal),
-        queue_of=QUEUE_OF,
-        operations=operations,
-        events=store.events,
-        nudge=Nudge(store.operations, Silent()),
-        clock=utc_now,
-        lease_seconds=LEASE_SECONDS,
-    )
+    services = build_services(settings, SilentDispatcher())
+    for part in vars(services).values():
+        for name in _SEEN_IN_THE_DATABASE:
+            if hasattr(part, name):
+                setattr(part, name, partial(death.around, getattr(part, name)))
+    _make_mortal(services.hypervisors, death)
     while (order := orders.recv()) is not None:
         step, operation_id = order
-        workflow.run_step(step, operation_id, f"mortal/{os.getpid()}")
+        services.workflow.run_step(step, operation_id, f"mortal/{os.getpid()}")
         orders.send("done")
-    hypervisors.close()
-    store.close()
+    services.close()
+
+
+def _make_mortal(hypervisors: Hypervisors, death: Death) -> None:
+    use = hypervisors.use
+
+    @contextmanager
+    def use_mortal(datacenter_id: str) -> Iterator[Any]:
+        with use(datacenter_id) as hypervisor:
+            yield MortalHypervisor(hypervisor, death)
+
+    hypervisors.use = use_mortal  # type: ignore[method-assign]

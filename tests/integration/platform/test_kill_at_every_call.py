@@ -11,35 +11,30 @@ import pytest
 from cryptography.fernet import Fernet
 
 from tests.chaos.witness import Witness
-from tests.fakes import RecordingDispatcher
-from tests.integration.platform.mortal_worker import Death, work
+from tests.integration.platform.mortal_worker import Death, SilentDispatcher, work
 from tests.lab.vcsim import Vcsim
-from vai_app.bootstrap import utc_now
+from vai_app.bootstrap import Services, build_services, utc_now
 from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.identifiers import new_id
 from vai_app.domain.operations import Operation, OperationState
 from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import MachineSpec, Size
-from vai_app.drivers.pool import HypervisorPool
-from vai_app.services.controller import Controller, RequestContext
-from vai_app.services.datacenter_registry import DatacenterRegistry, Registration
-from vai_app.services.nudge import Nudge
-from vai_app.services.reconciler import Reconciler
+from vai_app.services.controller import RequestContext
+from vai_app.services.datacenter_registry import Registration
 from vai_app.settings import Settings
-from vai_app.store import Store, open_store
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+LEASE_SECONDS = 0.4
 # More calls than a create or a delete makes; the run that none of them kills ends the test.
 MOST_CALLS = 60
 
 
 @dataclass
 class Platform:
-    """The database, a vCenter, its witness and the controller; workers are processes of their own."""
+    """VAI's services, a vCenter and its witness; workers are processes of their own."""
 
     settings: Settings
-    store: Store
-    controller: Controller
+    services: Services
     datacenter: Datacenter
     witness: Witness
     processes: ForkServerContext
@@ -48,10 +43,10 @@ class Platform:
         spec = MachineSpec(
             name=name, size=Size(cpus=2, memory_mib=256, disk_gib=4), networks=("VM Network",), power_on=True
         )
-        return self.controller.create_machine(_context(), self.datacenter.id, spec, {})
+        return self.services.controller.create_machine(_context(), self.datacenter.id, spec, {})
 
     def delete(self, machine_id: str) -> Operation:
-        return self.controller.delete_machine(_context(), machine_id)
+        return self.services.controller.delete_machine(_context(), machine_id)
 
     def work(self, operation: Operation, death: Death) -> bool:
         """Run the operation to its end, by a worker that dies and one that goes on. Returns whether the first died."""
@@ -62,7 +57,7 @@ class Platform:
             worker.start()
             its.close()
             try:
-                while (now := self.store.operations.get(operation.id, None)).state.open:
+                while (now := self.services.operations.get(operation.id, None)).state.open:
                     assert time.monotonic() < deadline, f"{now.kind} {now.state} at {now.step}: {now.waiting_for}"
                     ours.send((now.step, operation.id))
                     ours.recv()
@@ -92,23 +87,10 @@ def platform(mongo_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         mongodb_database=new_id("kill", utc_now()).replace("-", "_"),
         secret_key=Fernet.generate_key().decode(),
         state_folder=folder,
+        lease_seconds=LEASE_SECONDS,
     )
-    store = open_store(mongo_url, settings.mongodb_database, settings.read_secret_key(), utc_now)
-    store.prepare()
-    dispatcher = RecordingDispatcher()
-    controller = Controller(
-        operations=store.operations,
-        machines=store.machines,
-        datacenters=store.datacenters,
-        dispatcher=dispatcher,
-        nudge=Nudge(store.operations, dispatcher),
-        clock=utc_now,
-        deadline_seconds=600,
-    )
-    hypervisors = HypervisorPool(datacenters=store.datacenters, share=4)
-    registry = DatacenterRegistry(
-        datacenters=store.datacenters, hypervisors=hypervisors, events=store.events, clock=utc_now
-    )
+    services = build_services(settings, SilentDispatcher())
+    services.store.prepare()
     registration = Registration(
         name="vc1",
         kind="vmware",
@@ -116,23 +98,14 @@ def platform(mongo_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         credentials={"username": vcsim.username, "password": vcsim.password},
         verify_tls=False,
     )
-    datacenter = registry.register(_context(), registration)
-    Reconciler(
-        hypervisors=hypervisors,
-        datacenters=store.datacenters,
-        machines=store.machines,
-        operations=store.operations,
-        events=store.events,
-        controller=controller,
-        clock=utc_now,
-    ).reconcile(datacenter.id)
-    hypervisors.close()
+    datacenter = services.datacenter_registry.register(_context(), registration)
+    services.reconciler.reconcile(datacenter.id)
     witness = Witness(vcsim, folder / "vcsim")
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tests.integration.platform.mortal_worker", "vai_app.drivers.vmware"])
-    yield Platform(settings, store, controller, datacenter, witness, processes)
+    yield Platform(settings, services, datacenter, witness, processes)
     witness.close()
-    store.close()
+    services.close()
     vcsim.stop()
 
 
@@ -145,13 +118,13 @@ def test_whatever_call_a_worker_dies_at_there_is_one_machine_and_after_its_delet
         name = f"{'after' if after else 'before'}-{call}"
         creation = platform.create(name)
         killed_in_creation = platform.work(creation, Death(call, after))
-        assert platform.store.operations.get(creation.id, None).state is OperationState.SUCCEEDED
+        assert platform.services.operations.get(creation.id, None).state is OperationState.SUCCEEDED
         seen = platform.witness.machines()
         assert [(each.name, each.machine_id, each.powered_on) for each in seen] == [(name, creation.target_id, True)]
 
         deletion = platform.delete(creation.target_id)
         killed_in_deletion = platform.work(deletion, Death(call, after))
-        assert platform.store.operations.get(deletion.id, None).state is OperationState.SUCCEEDED
+        assert platform.services.operations.get(deletion.id, None).state is OperationState.SUCCEEDED
         assert platform.witness.machines() == []
         assert platform.witness.orphaned_files() == []
 
