@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 3
 
-.PHONY: help run test check bench chaos docs docker-test clean venv
+.PHONY: help run test check bench chaos docs docker-test clean venv lab-vsphere lab-openstack
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -49,6 +49,12 @@ docs: $(VENV)/.dev ## write the generated pages of the documentation
 
 docker-test: $(VENV)/.dev ## build the image, bring the compose file up, make and delete a machine there
 	PYTHON=$(BIN)/python bash tests/lab/docker/run.sh
+
+lab-vsphere: $(VENV)/.dev ## a simulated vCenter, registered in the VAI that runs here, until Ctrl-C; COUNT=2 for two
+	@$(BIN)/python -m tests.lab vsphere $(if $(COUNT),--count $(COUNT))
+
+lab-openstack: $(VENV)/.dev ## an OpenStack cloud with two hosts, registered likewise, until Ctrl-C; COUNT=2 for two
+	@$(BIN)/python -m tests.lab openstack $(if $(COUNT),--count $(COUNT))
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -34,6 +34,11 @@ def main() -> int:
 
 def create(vai: httpx.Client, datacenter: dict[str, Any], name: str) -> dict[str, Any]:
     """Ask for a small machine: the same request for every kind of hypervisor. Returns the operation."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while vai.get(f"/datacenters/{datacenter['id']}").raise_for_status().json()["observed_at"] is None:
+        if time.monotonic() > deadline:
+            sys.exit(f"{datacenter['name']}: VAI has not read what is there")
+        time.sleep(_POLL_SECONDS)
     inventory = vai.get(f"/datacenters/{datacenter['id']}/inventory").raise_for_status().json()
     body = {
         "name": name,

@@ -81,6 +81,11 @@ class ServerProcess:
 
         wait_until(ready_or_dead, seconds=seconds, what=f"{self.name} is ready")
 
+    def ended(self, seconds: float) -> int:
+        """Wait for its own end; its exit code. Raises TimeoutExpired."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
     def kill(self) -> None:
         """Kill the whole group at once, as a crash would."""
         self._signal(signal.SIGKILL)

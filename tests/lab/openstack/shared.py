@@ -1,6 +1,6 @@
 """One cloud for all processes of a test run: the first that asks starts it, and it ends with the run.
 
-``VAI_LAB_OPENSTACK`` names the folder of clouds that run already (``python -m tests.lab.openstack FOLDER``), for
+``LAB_OPENSTACK`` names the folder of clouds that run already (``python -m tests.lab.openstack FOLDER``), for
 somebody who works on these tests.
 """
 
@@ -22,7 +22,7 @@ _STOP_SECONDS = 60.0
 
 def cloud_of_run(run_folder: Path, run_pid: int) -> Cloud:
     """Return the run's cloud, running. ``run_pid`` is the process whose end ends it, whatever happens."""
-    if running := os.environ.get("VAI_LAB_OPENSTACK"):
+    if running := os.environ.get("LAB_OPENSTACK"):
         return Cloud.read(Path(running) / "a")
     folder = run_folder / "openstack"
     folder.mkdir(exist_ok=True)
