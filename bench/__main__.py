@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import acceptance, creation, inventory, listing, protection
+from bench import acceptance, creation, inventory, listing, placement, protection
 from bench.measurement import Measurement, machine
 
 BENCHES: dict[str, Callable[[int], Iterator[Measurement]]] = {
@@ -17,6 +17,7 @@ BENCHES: dict[str, Callable[[int], Iterator[Measurement]]] = {
     "inventory": inventory.bulk_retrieval,
     "lag": creation.completion_lag,
     "neighbour": creation.hanging_neighbour,
+    "placement": placement.placement,
     "protection": protection.honest_throughput,
 }
 

@@ -27,7 +27,8 @@ class CapacityArrays:
 
     ``cpus``, ``memory_mib`` and ``disk_gib`` are the largest machine that fits. By datacenter, ``headroom`` is what
     its failover reserve leaves, ``store_free`` the GiB of each datastore, ``reach`` which row reaches which datastore.
-    Not for several threads at once.
+    ``slack`` and ``skew`` are the sum and the difference of a row's free CPUs and free memory, in CPUs: as many MiB as
+    the fleet has for each CPU count as one. ``shown`` are the rows that are hosts. Not for several threads at once.
     """
 
     def __init__(self, snapshot: Sequence[DatacenterCapacity]) -> None:
@@ -45,11 +46,16 @@ class CapacityArrays:
         self.cpus, self.memory_mib, self.disk_gib = (np.empty(rows, np.int64) for _ in range(3))
         self.free_cpus = self._column(lambda host: host.free.cpus)
         self.free_memory_mib = self._column(lambda host: host.free.memory_mib)
-        self.all_cpus = np.maximum(self._column(lambda host: host.allocatable.cpus), 1)
-        self.all_memory_mib = np.maximum(self._column(lambda host: host.allocatable.memory_mib), 1)
+        all_cpus = self._column(lambda host: host.allocatable.cpus)
+        all_memory_mib = self._column(lambda host: host.allocatable.memory_mib)
         self.busy = np.array([host is not None and (host.used + host.reserved).cpus > 0 for host in self.hosts])
         self._most_cpus = self._column(lambda host: host.host.cpus)
         self._up = np.array([host is None or host.host.state is HostState.UP for host in self.hosts])
+        self.shown = np.array([host is not None for host in self.hosts], np.bool_)
+        memory_mib = float(all_memory_mib[self.shown].sum())
+        self.cpus_per_mib = float(all_cpus[self.shown].sum()) / memory_mib if memory_mib else 0.0
+        self.skew = self.free_cpus - self.free_memory_mib * self.cpus_per_mib
+        self.slack = self.free_cpus + self.free_memory_mib * self.cpus_per_mib
         self.headroom = [
             failover_headroom(each) if each.datacenter.placement.failover_hosts and each.hosts else None
             for each in self.snapshot
@@ -97,7 +103,7 @@ class CapacityArrays:
         """Return columns that can be changed without changing these."""
         twin = object.__new__(CapacityArrays)
         twin.__dict__.update(self.__dict__)
-        for name in ("cpus", "memory_mib", "disk_gib", "free_cpus", "free_memory_mib", "busy"):
+        for name in ("cpus", "memory_mib", "disk_gib", "free_cpus", "free_memory_mib", "skew", "slack", "busy"):
             setattr(twin, name, getattr(self, name).copy())
         twin.headroom = list(self.headroom)
         twin.store_free = [each.copy() for each in self.store_free]
@@ -106,6 +112,8 @@ class CapacityArrays:
     def _take_of_host(self, row: int, index: int, room: Room) -> None:
         self.free_cpus[row] -= room.cpus
         self.free_memory_mib[row] -= room.memory_mib
+        self.skew[row] -= room.cpus - room.memory_mib * self.cpus_per_mib
+        self.slack[row] -= room.cpus + room.memory_mib * self.cpus_per_mib
         self.busy[row] = True
         headroom = self.headroom[index]
         if headroom is not None:

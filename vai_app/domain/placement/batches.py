@@ -52,7 +52,7 @@ class BatchProblem:
         mask = self.arrays.fitting(self.rooms[machine]) & self.among[machine]
         if self.rules.apart is Scope.HOST:
             # Where the hypervisor shows no hosts, nobody can tell two of them apart.
-            mask &= np.array([host is not None for host in self.arrays.hosts], np.bool_)
+            mask &= self.arrays.shown
         return mask
 
 

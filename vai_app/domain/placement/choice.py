@@ -35,10 +35,6 @@ class Chooser:
         strategies = [strategy or each.datacenter.placement.strategy for each in arrays.snapshot]
         self._strategies = strategies
         self._common = strategies[0] if len(set(strategies)) == 1 else None
-        # So much CPU goes with a MiB in this fleet; it makes CPUs and memory comparable.
-        known = np.array([host is not None for host in arrays.hosts])
-        memory_mib = float(arrays.all_memory_mib[known].sum())
-        self._cpus_per_mib = float(arrays.all_cpus[known].sum()) / memory_mib if memory_mib else 0.0
 
     def choose(self, room: Room, seed: str, *, among: Mask | None = None, most: int = 1) -> list[int]:
         """Return up to ``most`` rows that can take the room, best first; none where none can."""
@@ -80,17 +76,21 @@ class Chooser:
         return int(shares.searchsorted(int(draw * total), side="right"))
 
     def _tightest(self, mask: Mask, room: Room, *, wake_last: bool) -> int | None:
-        rows = np.flatnonzero(mask)
-        if wake_last and rows.size:
-            busy = rows[self._arrays.busy[rows]]
-            rows = busy if busy.size else rows
-        if not rows.size:
-            return None
-        cpus = self._arrays.free_cpus[rows].astype(np.float64)
-        memory = self._arrays.free_memory_mib[rows] * self._cpus_per_mib
-        left_cpus, left_memory = cpus - room.cpus, memory - room.memory_mib * self._cpus_per_mib
-        unevenness = np.abs(left_cpus - left_memory) - np.abs(cpus - memory)
-        return int(rows[np.argmin(np.maximum(left_cpus, left_memory) + unevenness)])
+        """Return the row with least left, and what is left in the fleet's proportion rather than before.
+
+        Of a and b left, of A and B before: (a + b) / 2 - 1.5 |A - B| + 2 |a - b|; the machine's own share of the sum
+        is the same for every row. The factors are those that placed most in a scan of seeded streams.
+        """
+        arrays = self._arrays
+        if wake_last and (mask & arrays.busy).any():
+            mask = mask & arrays.busy
+        score = arrays.skew - (room.cpus - room.memory_mib * arrays.cpus_per_mib)
+        np.abs(score, out=score)
+        score *= 2.0
+        score += arrays.slack / 2.0 - np.abs(arrays.skew) * 1.5
+        score[~mask] = np.inf
+        row = int(score.argmin())
+        return row if mask[row] else None
 
 
 def appeal_of(datacenter: Datacenter, tenant: str) -> float:
