@@ -105,6 +105,8 @@ class UserInstallation:
         """Leave nothing behind, whatever a test came to."""
         for process in self.processes():
             process.kill()
+        if self._process is not None:
+            self._process.stop()
         self.wait_empty()
 
 
