@@ -52,6 +52,14 @@ def test_every_package_is_described_in_the_architecture() -> None:
     assert missing == set(), "describe them in 'A map of the files' of docs/architecture.md"
 
 
+def test_every_folder_of_tests_and_every_make_target_is_described_for_contributors() -> None:
+    described = text_of("CONTRIBUTING.md")
+    folders = {f"tests/{path.name}" for path in (ROOT / "tests").iterdir() if any(path.glob("**/*.py"))}
+    targets = set(re.findall(r"^([a-z-]+):.*##", text_of("Makefile"), re.MULTILINE)) - {"help", "venv", "clean"}
+    assert {folder for folder in folders if f"`{folder}`" not in described} == set(), "see 'Tests'"
+    assert {target for target in targets if f"`make {target}`" not in described} == set(), "see 'Set up'"
+
+
 def test_every_command_that_a_document_shows_exists_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), re.MULTILINE))
     shown = {
