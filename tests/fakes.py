@@ -22,6 +22,7 @@ from vai_app.domain.errors import (
 from vai_app.domain.events import Event
 from vai_app.domain.hypervisor import Hypervisor, TaskObservation, TaskState
 from vai_app.domain.operations import REPUBLISH_SECONDS, Operation, OperationState, StepName, problem_of
+from vai_app.domain.policies import ConfigurationDocument, ConfigurationKind
 from vai_app.domain.ports import (
     DatacenterChange,
     EventFilter,
@@ -362,6 +363,29 @@ class InMemoryTokens:
             raise NotFound(f"There is no token {token_id}.")
 
 
+class InMemoryConfiguration:
+    """The ``ConfigurationRepository`` port."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._stored: dict[tuple[str, str], list[ConfigurationDocument]] = {}
+
+    def newest(self) -> Sequence[ConfigurationDocument]:
+        with self._lock:
+            return [revisions[-1] for _, revisions in sorted(self._stored.items())]
+
+    def store(self, document: ConfigurationDocument) -> None:
+        with self._lock:
+            revisions = self._stored.setdefault((document.kind, document.name), [])
+            if any(each.revision == document.revision for each in revisions):
+                raise PreconditionFailed(f"The {document.kind} {document.name} has changed meanwhile.")
+            revisions.append(document)
+
+    def history(self, kind: ConfigurationKind, name: str) -> Sequence[ConfigurationDocument]:
+        with self._lock:
+            return list(reversed(self._stored.get((kind, name), [])))
+
+
 class InMemoryLeases:
     """The ``LeaseRepository`` port."""
 
@@ -431,6 +455,7 @@ class FakeStore:
     datacenters: InMemoryDatacenters = field(init=False)
     events: InMemoryEvents = field(init=False)
     tokens: InMemoryTokens = field(init=False)
+    configuration: InMemoryConfiguration = field(init=False)
     leases: InMemoryLeases = field(init=False)
 
     def __post_init__(self) -> None:
@@ -441,6 +466,7 @@ class FakeStore:
             "datacenters": InMemoryDatacenters(self.clock, machines),
             "events": InMemoryEvents(),
             "tokens": InMemoryTokens(),
+            "configuration": InMemoryConfiguration(),
             "leases": InMemoryLeases(self.clock),
         }
         for name, part in parts.items():

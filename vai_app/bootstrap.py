@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from vai_app.access.factory import token_clients
 from vai_app.dispatch import QUEUE_OF, CeleryDispatcher
 from vai_app.domain.errors import ServiceUnavailable
 from vai_app.domain.operations import StepName
@@ -16,6 +17,7 @@ from vai_app.domain.ports import (
     LeaseRepository,
     MachineRepository,
     OperationRepository,
+    Permissions,
     TokenRepository,
 )
 from vai_app.drivers.pool import HypervisorPool
@@ -24,8 +26,9 @@ from vai_app.services.batches import AwaitBatch, BatchPlacement, PlaceBatch
 from vai_app.services.controller import Controller
 from vai_app.services.datacenter_registry import DatacenterRegistry
 from vai_app.services.nudge import Nudge
-from vai_app.services.observed_capacity import NoLimits, ObservedCapacity
+from vai_app.services.observed_capacity import ObservedCapacity
 from vai_app.services.placement import PlaceMachine, Placement
+from vai_app.services.policy_manager import PolicyManager
 from vai_app.services.provisioning import (
     AdoptMachine,
     ChangePower,
@@ -55,6 +58,7 @@ class Services:
     placement: Placement
     datacenter_registry: DatacenterRegistry
     access: AccessService
+    policies: PolicyManager
     workflow: Workflow
     reconciler: Reconciler
     watcher: Watcher
@@ -83,6 +87,7 @@ class Services:
     def close(self) -> None:
         """Write what is still to be written, and close every connection."""
         self.refusals.close()
+        self.access.close()
         self.hypervisors.close()
         self.dispatcher.close()
         self.store.close()
@@ -103,13 +108,15 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
     nudge = Nudge(store.operations, dispatcher)
     hypervisors = HypervisorPool(datacenters=store.datacenters, share=settings.datacenter_share)
     capacity = ObservedCapacity(datacenters=store.datacenters)
-    placement = build_placement(store.datacenters, store.machines, capacity)
+    policies = PolicyManager(configuration=store.configuration, events=store.events, clock=utc_now)
+    placement = build_placement(store.datacenters, store.machines, capacity, policies)
     controller = Controller(
         operations=store.operations,
         machines=store.machines,
         datacenters=store.datacenters,
         dispatcher=dispatcher,
         nudge=nudge,
+        policies=policies,
         clock=utc_now,
         deadline_seconds=settings.operation_deadline_seconds,
     )
@@ -137,7 +144,14 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         datacenter_registry=DatacenterRegistry(
             datacenters=store.datacenters, hypervisors=hypervisors, events=store.events, clock=utc_now
         ),
-        access=AccessService(tokens=store.tokens, clock=utc_now),
+        access=AccessService(
+            clients=token_clients(settings, store.tokens),
+            tokens=store.tokens,
+            events=store.events,
+            clock=utc_now,
+            cache_seconds=settings.access_cache_seconds,
+        ),
+        policies=policies,
         workflow=Workflow(
             steps=steps,
             queue_of=QUEUE_OF,
@@ -172,10 +186,10 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
 
 
 def build_placement(
-    datacenters: DatacenterRepository, machines: MachineRepository, capacity: CapacityBook
+    datacenters: DatacenterRepository, machines: MachineRepository, capacity: CapacityBook, permissions: Permissions
 ) -> Placement:
     """Return the placement over a book of capacity."""
-    return Placement(datacenters=datacenters, machines=machines, capacity=capacity, permissions=NoLimits())
+    return Placement(datacenters=datacenters, machines=machines, capacity=capacity, permissions=permissions)
 
 
 def build_steps(

@@ -86,6 +86,29 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(default=1.0, gt=0, description="How often lost nudges are published again.")
     inventory_seconds: float = Field(default=30.0, gt=0, description="How often every datacenter is listed completely.")
     event_retention_days: float = Field(default=90.0, gt=0, description="Older events move to the archive.")
+    access_clients: str = Field(
+        default="embedded",
+        description="Who confirms tokens, asked in this order: embedded, jwt, introspection, keystone.",
+    )
+    access_cache_seconds: float = Field(
+        default=10.0, ge=0, le=300, description="How long a confirmed token is not asked about again."
+    )
+    access_timeout_seconds: float = Field(default=3.0, gt=0, description="Of one call to an access service.")
+    access_ca_certificate: str | None = Field(default=None, description="PEM file of the authority that it trusts.")
+    oidc_issuer: str = Field(default="", description="Issuer of signed tokens (OpenID Connect discovery).")
+    oidc_audience: str = Field(default="", description="For whom a signed token must be made out.")
+    oidc_algorithms: str = Field(default="RS256,ES256", description="Accepted signatures; asymmetric ones only.")
+    clock_skew_seconds: int = Field(default=30, ge=0, le=300, description="By how much clocks may differ.")
+    introspection_url: str = Field(default="", description="Introspection endpoint (RFC 7662).")
+    introspection_client_id: str = Field(default="", description="VAI's account at the introspection endpoint.")
+    introspection_client_secret: SecretStr = Field(default=SecretStr(""), description="Its secret.")
+    keystone_url: str = Field(default="", description="Keystone, such as https://keystone.example.org:5000.")
+    claim_name: str = Field(default="sub", description="Claim with the bearer's name; dots lead into objects.")
+    claim_tenant: str = Field(default="tenant", description="Claim with the tenant.")
+    claim_roles: str = Field(default="roles", description="Claim with the roles: a list, or words.")
+    role_map: dict[str, str] = Field(
+        default={}, description="JSON: an access service's role to VAI's. A role without entry counts for nothing."
+    )
     api_url: str | None = Field(default=None, description="For the vai command: the API, if not at host and port.")
     token: SecretStr = Field(
         default=SecretStr(""), description="For the vai command; empty reads admin.token in the state folder."

@@ -19,6 +19,14 @@ _NARROW = {"host_memory_mib": 2048, "task_delay_seconds": 0}
 
 Json = dict[str, Any]
 
+SPARE = "spare"
+_CONFIGURED: dict[str, Json] = {
+    "roles": {"permissions": ["*:read"]},
+    "policies": {"roles": ["nobody"], "limits": {"machine_cpus": 1}},
+    "tenants": {"description": "of nobody"},
+    "tokens": {},
+}
+
 
 class Traffic:
     """The hooks of a run; ``answers`` counts requests by method, path and status."""
@@ -65,7 +73,9 @@ class Traffic:
         if isinstance(case.body, dict):
             case.body = self._harmless(case, case.body)
             if valid[ParameterLocation.BODY]:
-                case.body = self._fitting(case, case.body)
+                resource = case.path.removeprefix(API).split("/")[1]
+                configured = resource in _CONFIGURED and not case.path.endswith("/evaluate")
+                case.body = self._configured(resource, case.body) if configured else self._fitting(case, case.body)
 
     def after_call(self, _context: HookContext, case: Case, response: Response) -> None:
         """Count, and let the world go on from time to time."""
@@ -82,6 +92,8 @@ class Traffic:
 
     def _named(self, case: Case, name: str, value: Any) -> Any:
         keep = self._random.random() < _LEFT_AS_GENERATED
+        if name == "name":
+            return value if keep else SPARE
         if name == "datacenter" and case.method in ("PATCH", "DELETE"):
             return value if keep and value not in self._kept else "spare"
         return value if keep else self._existing(case.path, name)
@@ -89,6 +101,8 @@ class Traffic:
     def _existing(self, path: str, name: str) -> str:
         if name in ("datacenter", "problem"):
             return self._random.choice({"datacenter": ("berlin", "spare"), "problem": ("not-found", "conflict")}[name])
+        if name == "token_id":
+            return self._token()
         if name == "machine_id":
             return self._random.choice(self._pool["strangers" if path.endswith("/adopt") else "machines"])
         if path.endswith(("/cancel", "/resend")) and self._random.random() < _LEFT_AS_GENERATED:
@@ -109,7 +123,8 @@ class Traffic:
         if "Idempotency-Key" in case.headers:
             case.headers["Idempotency-Key"] = f"key-{next(self._numbers)}"
         if "If-Match" in case.headers and self._random.random() > _LEFT_AS_GENERATED:
-            spare = self._root.get(f"{API}/datacenters/spare")
+            resource = case.path.removeprefix(API).split("/")[1]
+            spare = self._root.get(f"{API}/{resource}/{SPARE}")
             case.headers["If-Match"] = spare.headers.get("ETag", '"1"')
 
     def _harmless(self, case: Case, body: Json) -> Json:
@@ -145,8 +160,28 @@ class Traffic:
         """Return a machine of a batch that can be made; its labels' names are those of no dialect."""
         return machine | {"name": f"member-{next(self._numbers)}", "image": "debian-12", "networks": [], "labels": {}}
 
+    def _configured(self, resource: str, body: Json) -> Json:
+        """Keep policies from limiting this test's own requests, and let them mean something."""
+        changes: Json = {"name": f"fuzzed-{next(self._numbers)}"} if "name" in body else {}
+        if resource == "roles":
+            changes["permissions"] = ["virtual-machines:*", "*:read"]
+        if resource == "policies":
+            changes |= {"roles": ["nobody"], "limits": {**body.get("limits", {}), "machine_cpus": 4}}
+        if resource == "tokens":
+            changes["expires_at"] = self._random.choice([None, "2999-01-01T00:00:00Z"])
+        return body | changes
+
+    def _token(self) -> str:
+        made = self._root.post(f"{API}/tokens", json={"name": "spare", "tenant": SPARE, "roles": []})
+        assert made.status_code == 201, made.text
+        return str(made.json["token"]["id"])
+
     def _refill(self) -> None:
         """Bring back what requests removed, and note which ids exist."""
+        for resource, content in _CONFIGURED.items():
+            if content and self._root.get(f"{API}/{resource}/{SPARE}").status_code == 404:
+                made = self._root.post(f"{API}/{resource}", json={"name": SPARE, **content})
+                assert made.status_code == 201, made.text
         if self._root.get(f"{API}/datacenters/spare").status_code == 404:
             body = self._vai.datacenter_body("spare")
             assert self._root.post(f"{API}/datacenters", json=body).status_code == 201

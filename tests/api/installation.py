@@ -69,8 +69,8 @@ class Installation:
         self.app: Flask = create_app(self.services)
 
     def token(self, name: str, tenant: str, *roles: str, expires_at: datetime | None = None) -> str:
-        """Return a new token."""
-        return self.services.access.issue(Principal(name, tenant, roles), expires_at)
+        """Return a new token; without roles, a developer's."""
+        return self.services.access.issue(Principal(name, tenant, roles or ("developer",)), expires_at)
 
     def client(self, token: str | None = None) -> FlaskClient:
         """Return a client that sends the token with every request."""

@@ -7,7 +7,7 @@ from flask_restx import Api
 from werkzeug.exceptions import HTTPException, NotAcceptable
 
 import vai_app
-from vai_app.api import datacenters, operations, system, virtual_machines
+from vai_app.api import configuration, datacenters, operations, system, tokens, virtual_machines
 from vai_app.api.auth import CORRELATION_HEADER, correlation_id
 from vai_app.api.conventions import API
 from vai_app.api.errors import problem_response
@@ -61,6 +61,10 @@ def create_app(services: Services) -> Flask:
         (datacenters.hosts, f"{API}/hosts"),
         (datacenters.images, f"{API}/images"),
         (operations.events, f"{API}/events"),
+        (configuration.roles, f"{API}/roles"),
+        (configuration.policies, f"{API}/policies"),
+        (configuration.tenants, f"{API}/tenants"),
+        (tokens.namespace, f"{API}/tokens"),
         (system.namespace, None),
     ):
         api.add_namespace(namespace, path=path)

@@ -10,7 +10,6 @@ from flask import current_app, g, request
 from flask_restx import Resource
 
 from vai_app.bootstrap import Services
-from vai_app.domain.errors import Forbidden
 from vai_app.services.controller import RequestContext
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,13 +32,18 @@ def correlation_id() -> str:
 
 
 def confirmed(method: F) -> F:
-    """Confirm the token. Raises Unauthenticated."""
+    """Confirm the token, and that its bearer carries the permission which the method declares.
+
+    Raises Unauthenticated, Forbidden.
+    """
 
     @wraps(method)
     def call(*arguments: Any, **named: Any) -> Any:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         principal = services().access.confirm(token.strip() if scheme.lower() == "bearer" else None)
         g.context = RequestContext(principal, correlation_id())
+        # A method that declares none has a permission that no role can carry.
+        services().policies.require(principal, getattr(method, "permission", "undeclared"))
         return method(*arguments, **named)
 
     return cast("F", call)
@@ -54,11 +58,3 @@ class Confirmed(Resource):
 def context() -> RequestContext:
     """Return who asks."""
     return cast("RequestContext", g.context)
-
-
-def require_admin(to_do: str) -> RequestContext:
-    """Return who asks, an administrator. Raises Forbidden."""
-    asking = context()
-    if not asking.principal.is_admin:
-        raise Forbidden(f"Only an administrator may {to_do}.")
-    return asking

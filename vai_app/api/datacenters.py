@@ -3,7 +3,7 @@
 from flask import Response
 from flask_restx import Namespace
 
-from vai_app.api.auth import Confirmed, require_admin, services
+from vai_app.api.auth import Confirmed, context, services
 from vai_app.api.conventions import answer, etag, expected_revision
 from vai_app.api.documentation import documented
 from vai_app.api.requests import DatacenterBody, DatacenterChangeBody, InventoryQuery, read_body, read_query
@@ -34,15 +34,17 @@ _PROVIDER = (502, 503, 504)
 class Datacenters(Confirmed):
     """All datacenters."""
 
-    @documented(namespace, 200, DatacenterList)
+    @documented(namespace, 200, DatacenterList, may="datacenters:read")
     def get(self) -> Response:
         """List datacenters in order of name."""
         return answer(DatacenterList([datacenter_view(each) for each in services().datacenters.list()]))
 
-    @documented(namespace, 201, DatacenterView, body=DatacenterBody, problems=(403, 409, *_PROVIDER))
+    @documented(
+        namespace, 201, DatacenterView, body=DatacenterBody, problems=(409, *_PROVIDER), may="datacenters:register"
+    )
     def post(self) -> Response:
         """Register a datacenter, after its endpoint accepted the credentials."""
-        asking = require_admin("register datacenters")
+        asking = context()
         body = read_body(DatacenterBody)
         wanted = Registration(
             name=body.name,
@@ -63,7 +65,7 @@ class Datacenters(Confirmed):
 class OneDatacenter(Confirmed):
     """One datacenter, by id or name."""
 
-    @documented(namespace, 200, DatacenterView, problems=(404,))
+    @documented(namespace, 200, DatacenterView, problems=(404,), may="datacenters:read")
     def get(self, datacenter: str) -> Response:
         """Show a datacenter."""
         return _shown(services().datacenters.get(datacenter))
@@ -73,20 +75,28 @@ class OneDatacenter(Confirmed):
         200,
         DatacenterView,
         body=DatacenterChangeBody,
-        problems=(403, 404, 409, 412, 428),
+        problems=(404, 409, 412, 428),
         headers=("If-Match",),
+        may="datacenters:change",
     )
     def patch(self, datacenter: str) -> Response:
         """Change a datacenter; enable or disable it."""
-        asking = require_admin("change datacenters")
+        asking = context()
         revision = expected_revision()
         change = DatacenterChange(**read_body(DatacenterChangeBody).model_dump())
         return _shown(services().datacenter_registry.change(asking, datacenter, change, revision))
 
-    @documented(namespace, 200, DatacenterView, problems=(403, 404, 409, 412, 422, 428), headers=("If-Match",))
+    @documented(
+        namespace,
+        200,
+        DatacenterView,
+        problems=(404, 409, 412, 422, 428),
+        headers=("If-Match",),
+        may="datacenters:forget",
+    )
     def delete(self, datacenter: str) -> Response:
         """Forget a datacenter that holds no machine of VAI's."""
-        asking = require_admin("forget datacenters")
+        asking = context()
         revision = expected_revision()
         forgotten = services().datacenters.get(datacenter)
         services().datacenter_registry.forget(asking, datacenter, revision)
@@ -97,17 +107,17 @@ class OneDatacenter(Confirmed):
 class Verification(Confirmed):
     """A datacenter's connection."""
 
-    @documented(namespace, 200, DatacenterView, problems=(403, 404, 409, 422, *_PROVIDER))
+    @documented(namespace, 200, DatacenterView, problems=(404, 409, 422, *_PROVIDER), may="datacenters:verify")
     def post(self, datacenter: str) -> Response:
         """Try the stored connection now."""
-        return _shown(services().datacenter_registry.verify(require_admin("verify datacenters"), datacenter))
+        return _shown(services().datacenter_registry.verify(context(), datacenter))
 
 
 @namespace.route("/<string:datacenter>/inventory")
 class DatacenterInventory(Confirmed):
     """A datacenter's parts."""
 
-    @documented(namespace, 200, Inventory, problems=(404,))
+    @documented(namespace, 200, Inventory, problems=(404,), may="datacenters:read")
     def get(self, datacenter: str) -> Response:
         """Show clusters, hosts, datastores, networks and images as last observed."""
         return answer(services().datacenters.get(datacenter).inventory)
@@ -117,7 +127,7 @@ class DatacenterInventory(Confirmed):
 class DatacenterCapacity(Confirmed):
     """A datacenter's room."""
 
-    @documented(namespace, 200, CapacityView, problems=(404,))
+    @documented(namespace, 200, CapacityView, problems=(404,), may="datacenters:read")
     def get(self, datacenter: str) -> Response:
         """Show total and used capacity as last observed."""
         found = services().datacenters.get(datacenter)
@@ -128,7 +138,7 @@ class DatacenterCapacity(Confirmed):
 class Hosts(Confirmed):
     """Hosts of all datacenters, or of one."""
 
-    @documented(hosts, 200, HostList, query=InventoryQuery, problems=(404,))
+    @documented(hosts, 200, HostList, query=InventoryQuery, problems=(404,), may="datacenters:read")
     def get(self) -> Response:
         """List hosts as last observed."""
         views = [
@@ -143,7 +153,7 @@ class Hosts(Confirmed):
 class Images(Confirmed):
     """Images of all datacenters, or of one."""
 
-    @documented(images, 200, ImageList, query=InventoryQuery, problems=(404,))
+    @documented(images, 200, ImageList, query=InventoryQuery, problems=(404,), may="datacenters:read")
     def get(self) -> Response:
         """List images and templates as last observed."""
         views = [

@@ -12,6 +12,7 @@ from flask_restx import Namespace
 from pydantic import BaseModel, TypeAdapter
 
 from vai_app.api.views import ProblemDetails
+from vai_app.domain.policies import PERMISSIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,7 +21,7 @@ _BEFORE_IT_IS_READ = (408, 429, 431)
 _ALWAYS = (401, 406, 503)
 
 
-def documented(
+def documented(  # noqa: PLR0913 - one parameter a thing that is published
     namespace: Namespace,
     status: int,
     view: type,
@@ -29,14 +30,21 @@ def documented(
     query: type[BaseModel] | None = None,
     problems: Iterable[int] = (),
     headers: Iterable[str] = (),
+    may: str | None = None,
     public: bool = False,
 ) -> Callable[[F], F]:
-    """Describe a method: what it takes, what it answers, and every problem it may answer instead."""
+    """Describe a method: what it takes, what it answers, and every problem it may answer instead.
+
+    ``may`` is the permission that its caller must carry; a method is ``public`` or has one.
+    """
+    if public == (may is not None) or (may is not None and may not in PERMISSIONS):
+        message = f"An endpoint is public or declares one known permission, not {may!r}."
+        raise TypeError(message)
 
     def decorate(method: F) -> F:
         codes = {*problems, *_BEFORE_IT_IS_READ}
         if not public:
-            codes |= {*_ALWAYS}
+            codes |= {*_ALWAYS, 403}
         if body is not None:
             codes |= {400, 411, 413, 415, 422}
         if query is not None:
@@ -52,6 +60,9 @@ def documented(
         described = namespace.doc(params=parameters, produces=["application/json", PROBLEM_TYPE])(described)
         if public:
             described = namespace.doc(security=[])(described)
+        else:
+            described = namespace.doc(vendor={"x-permission": may})(described)
+            described.permission = may
         return described  # type: ignore[no-any-return] # the same function, annotated
 
     return decorate

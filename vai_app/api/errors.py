@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from flask import Response, request
+from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from vai_app.api import requests as asked
@@ -20,6 +20,7 @@ STATUS: Mapping[type[errors.VaiError], int] = {
     asked.Malformed: 400,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
+    errors.PolicyRefused: 403,
     errors.NotFound: 404,
     asked.MethodNotAllowed: 405,
     asked.NotAcceptable: 406,
@@ -64,6 +65,8 @@ _OF_HTTP: Mapping[int, tuple[type[errors.VaiError], str]] = {
 def problem_response(error: Exception) -> Response:
     """Return any exception as a problem; what VAI does not know is logged and told nobody."""
     if isinstance(error, errors.VaiError):
+        if isinstance(error, errors.PolicyRefused):
+            g.refused = f"{error.problem}: {error.detail}"
         return _answer(error, _headers(error))
     known = _OF_HTTP.get(error.code or 0) if isinstance(error, HTTPException) else None
     if known is not None:

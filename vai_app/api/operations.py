@@ -3,7 +3,7 @@
 from flask import Response
 from flask_restx import Namespace
 
-from vai_app.api.auth import Confirmed, context, require_admin, services
+from vai_app.api.auth import Confirmed, context, services
 from vai_app.api.conventions import accepted, answer
 from vai_app.api.documentation import documented
 from vai_app.api.explanations import ExplanationView, explanation_view
@@ -20,7 +20,7 @@ events = Namespace("events", description="What happened")
 class Operations(Confirmed):
     """All operations."""
 
-    @documented(namespace, 200, OperationPage, query=OperationQuery, problems=(404,))
+    @documented(namespace, 200, OperationPage, query=OperationQuery, problems=(404,), may="operations:read")
     def get(self) -> Response:
         """List operations, newest first."""
         query = read_query(OperationQuery)
@@ -40,7 +40,7 @@ class Operations(Confirmed):
 class OneOperation(Confirmed):
     """One operation."""
 
-    @documented(namespace, 200, OperationView, problems=(404,))
+    @documented(namespace, 200, OperationView, problems=(404,), may="operations:read")
     def get(self, operation_id: str) -> Response:
         """Show an operation."""
         return answer(operation_view(services().operations.get(operation_id, context().scope)))
@@ -50,7 +50,7 @@ class OneOperation(Confirmed):
 class Cancellation(Confirmed):
     """The wish to turn back."""
 
-    @documented(namespace, 202, OperationView, problems=(404, 409))
+    @documented(namespace, 202, OperationView, problems=(404, 409), may="operations:cancel")
     def post(self, operation_id: str) -> Response:
         """Turn an operation back at its next step."""
         return accepted(services().controller.cancel_operation(context(), operation_id))
@@ -60,7 +60,7 @@ class Cancellation(Confirmed):
 class PlacementExplanation(Confirmed):
     """Why a machine was placed where it is, or nowhere."""
 
-    @documented(namespace, 200, ExplanationView, problems=(404,))
+    @documented(namespace, 200, ExplanationView, problems=(404,), may="operations:read")
     def get(self, operation_id: str) -> Response:
         """Show the explanation that decided."""
         operation = services().operations.get(operation_id, context().scope)
@@ -74,7 +74,7 @@ class PlacementExplanation(Confirmed):
 class Confirmation(Confirmed):
     """The consent to another datacenter."""
 
-    @documented(namespace, 202, OperationView, problems=(404, 409))
+    @documented(namespace, 202, OperationView, problems=(404, 409), may="operations:confirm")
     def post(self, operation_id: str) -> Response:
         """Ask for a rejected machine again, in the datacenter that was recommended; asked twice is asked once."""
         return accepted(services().controller.confirm_elsewhere(context(), operation_id))
@@ -84,17 +84,17 @@ class Confirmation(Confirmed):
 class Resending(Confirmed):
     """A lost message."""
 
-    @documented(namespace, 202, OperationView, problems=(403, 404, 409))
+    @documented(namespace, 202, OperationView, problems=(404, 409), may="operations:resend")
     def post(self, operation_id: str) -> Response:
         """Publish the operation's current step again."""
-        return accepted(services().controller.resend_operation(require_admin("resend operations"), operation_id))
+        return accepted(services().controller.resend_operation(context(), operation_id))
 
 
 @events.route("")
 class Events(Confirmed):
     """All events."""
 
-    @documented(events, 200, EventPage, query=EventQuery, problems=(404,))
+    @documented(events, 200, EventPage, query=EventQuery, problems=(404,), may="events:read")
     def get(self) -> Response:
         """List events, newest first."""
         query = read_query(EventQuery)

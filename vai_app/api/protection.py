@@ -60,7 +60,7 @@ def protect(app: Flask, services: Services) -> None:
         if problem is not None:
             route = request.url_rule.rule if request.url_rule else "(none)"
             refusal = Refusal(
-                problem,
+                g.get("refused", problem),
                 principal.name if principal else "unknown",
                 address_of(request.environ),
                 request.method,

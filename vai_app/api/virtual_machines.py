@@ -1,12 +1,13 @@
 """``/virtual-machines`` and ``/batches``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from flask import Response
 from flask_restx import Namespace
 
-from vai_app.api.auth import Confirmed, context, require_admin, services
+from vai_app.api.auth import Confirmed, context, services
 from vai_app.api.conventions import accepted, answer, idempotency_key
 from vai_app.api.documentation import also_answers, documented
 from vai_app.api.explanations import ExplanationView, explanation_view
@@ -24,6 +25,7 @@ from vai_app.api.requests import (
 from vai_app.api.views import MachinePage, MachineView, OperationView, machine_view
 from vai_app.domain.errors import NotFound
 from vai_app.domain.ports import MachineFilter, PageRequest
+from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import VirtualMachine
 from vai_app.services.controller import RequestContext
 from vai_app.services.placement import PlacementRequest
@@ -39,7 +41,7 @@ _KEY = ("Idempotency-Key",)
 class Machines(Confirmed):
     """All machines."""
 
-    @documented(namespace, 200, MachinePage, query=MachineQuery, problems=(404,))
+    @documented(namespace, 200, MachinePage, query=MachineQuery, problems=(404,), may="virtual-machines:read")
     def get(self) -> Response:
         """List machines in order of creation."""
         query = read_query(MachineQuery)
@@ -58,14 +60,23 @@ class Machines(Confirmed):
         return answer(MachinePage(_views(page.items), page.next_token))
 
     @also_answers(namespace, 200, ExplanationView)
-    @documented(namespace, 202, OperationView, body=MachineBody, query=CreationQuery, problems=_REFUSALS, headers=_KEY)
+    @documented(
+        namespace,
+        202,
+        OperationView,
+        body=MachineBody,
+        query=CreationQuery,
+        problems=_REFUSALS,
+        headers=_KEY,
+        may="virtual-machines:create",
+    )
     def post(self) -> Response:
         """Create a machine, or with ``dry_run`` explain where it would go and why."""
         dry_run, asking = read_query(CreationQuery).dry_run, _change()
         body = read_body(MachineBody)
         if dry_run:
             asked = PlacementRequest(body.datacenter, body.spec(), body.placement.wish())
-            return answer(explanation_view(services().placement.explain_request(asking.principal.tenant, asked)))
+            return answer(explanation_view(_explained(asking.principal, asked)))
         operation = services().controller.create_machine(
             asking, body.datacenter, body.spec(), body.labels, body.placement.wish()
         )
@@ -76,13 +87,13 @@ class Machines(Confirmed):
 class Machine(Confirmed):
     """One machine."""
 
-    @documented(namespace, 200, MachineView, problems=(404,))
+    @documented(namespace, 200, MachineView, problems=(404,), may="virtual-machines:read")
     def get(self, machine_id: str) -> Response:
         """Show a machine."""
         machine = services().machines.get(machine_id, context().scope)
         return answer(_views([machine])[0])
 
-    @documented(namespace, 202, OperationView, problems=(*_REFUSALS, 422), headers=_KEY)
+    @documented(namespace, 202, OperationView, problems=(*_REFUSALS, 422), headers=_KEY, may="virtual-machines:delete")
     def delete(self, machine_id: str) -> Response:
         """Delete a machine and its disks."""
         return accepted(services().controller.delete_machine(_change(), machine_id))
@@ -92,7 +103,9 @@ class Machine(Confirmed):
 class MachinePower(Confirmed):
     """A machine's power."""
 
-    @documented(namespace, 202, OperationView, body=PowerBody, problems=_REFUSALS, headers=_KEY)
+    @documented(
+        namespace, 202, OperationView, body=PowerBody, problems=_REFUSALS, headers=_KEY, may="virtual-machines:power"
+    )
     def post(self, machine_id: str) -> Response:
         """Start, stop, shut down, reboot, reset or suspend a machine."""
         action = read_body(PowerBody).power_action()
@@ -103,7 +116,9 @@ class MachinePower(Confirmed):
 class MachineSize(Confirmed):
     """A machine's size."""
 
-    @documented(namespace, 202, OperationView, body=ResizeBody, problems=_REFUSALS, headers=_KEY)
+    @documented(
+        namespace, 202, OperationView, body=ResizeBody, problems=_REFUSALS, headers=_KEY, may="virtual-machines:resize"
+    )
     def post(self, machine_id: str) -> Response:
         """Give a machine another size."""
         size = read_body(ResizeBody).size()
@@ -114,11 +129,12 @@ class MachineSize(Confirmed):
 class MachineAdoption(Confirmed):
     """A machine's owner."""
 
-    @documented(namespace, 202, OperationView, body=AdoptBody, problems=(403, *_REFUSALS), headers=_KEY)
+    @documented(
+        namespace, 202, OperationView, body=AdoptBody, problems=_REFUSALS, headers=_KEY, may="virtual-machines:adopt"
+    )
     def post(self, machine_id: str) -> Response:
         """Let VAI manage a machine that it found."""
-        asking = require_admin("adopt machines")
-        tenant = read_body(AdoptBody).tenant or asking.principal.tenant
+        tenant = read_body(AdoptBody).tenant or context().principal.tenant
         return accepted(services().controller.adopt_machine(_change(), machine_id, tenant))
 
 
@@ -126,12 +142,18 @@ class MachineAdoption(Confirmed):
 class Batches(Confirmed):
     """Machines that are placed together."""
 
-    @documented(batches, 202, OperationView, body=BatchBody, problems=_REFUSALS, headers=_KEY)
+    @documented(
+        batches, 202, OperationView, body=BatchBody, problems=_REFUSALS, headers=_KEY, may="virtual-machines:create"
+    )
     def post(self) -> Response:
         """Create machines that are placed together; each has an operation of its own."""
         asking, body = _change(), read_body(BatchBody)
         machines, rules = body.batch()
         return accepted(services().controller.create_batch(asking, machines, body.datacenters, rules))
+
+
+def _explained(asking: Principal, asked: PlacementRequest) -> Mapping[str, Any]:
+    return services().placement.explain_request(asking.tenant, asked, asking.roles)
 
 
 def _change() -> RequestContext:

@@ -4,11 +4,10 @@ import typer
 from pydantic import ValidationError
 
 import vai_app
-from vai_app.cli import datacenters, lifecycle, machines, one_process, operations
+from vai_app.cli import access, datacenters, lifecycle, machines, one_process, operations
 from vai_app.cli.context import explained
 from vai_app.cli.output import console
-from vai_app.cli.state_folder import ADMIN_TOKEN_FILE
-from vai_app.domain.errors import InvalidRequest, NotFound
+from vai_app.domain.errors import InvalidRequest
 from vai_app.settings import Settings
 
 app = typer.Typer(
@@ -16,14 +15,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-token = typer.Typer(help="Tokens of the API.", no_args_is_help=True)
 app.add_typer(lifecycle.app)
 app.add_typer(one_process.app)
 app.add_typer(machines.app, name="vm")
 app.add_typer(datacenters.app, name="datacenter")
 app.add_typer(operations.app, name="operation")
 app.add_typer(operations.events, name="event")
-app.add_typer(token, name="token")
+app.add_typer(access.tokens, name="token")
+app.add_typer(access.roles, name="role")
+app.add_typer(access.policies, name="policy")
+app.add_typer(access.tenants, name="tenant")
 
 
 @app.callback()
@@ -41,16 +42,6 @@ def check_settings() -> None:
 def version() -> None:
     """Print the version."""
     console.print(vai_app.__version__)
-
-
-@token.command("show")
-def show_token() -> None:
-    """Print the administrator's token of the installation on this machine."""
-    path = Settings().state_folder / ADMIN_TOKEN_FILE
-    with explained():
-        if not path.exists():
-            raise NotFound(f"There is no {path}. 'vai up' makes it at its first start.")
-        typer.echo(path.read_text().strip())
 
 
 if __name__ == "__main__":

@@ -47,6 +47,13 @@ class Forbidden(VaiError):
     title = "Not allowed"
 
 
+class PolicyRefused(Forbidden):
+    """A policy limits what was asked for; the detail names the policy, the limit and the numbers."""
+
+    problem = "policy-refused"
+    title = "A policy refuses this"
+
+
 class NotFound(VaiError):
     """There is no such object, or it belongs to another tenant."""
 

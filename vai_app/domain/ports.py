@@ -13,7 +13,8 @@ from vai_app.domain.hypervisor import Hypervisor, TaskObservation
 from vai_app.domain.operations import Operation, OperationKind, OperationState, StepName
 from vai_app.domain.placement.asks import PlacementAsk
 from vai_app.domain.placement.checks import Check
-from vai_app.domain.principals import ApiToken
+from vai_app.domain.policies import ConfigurationDocument, ConfigurationKind
+from vai_app.domain.principals import ApiToken, Confirmation
 from vai_app.domain.virtual_machines import (
     Location,
     MachineObservation,
@@ -350,6 +351,42 @@ class TokenRepository(Protocol):
 
     def find(self, digest: str) -> ApiToken | None:
         """Return the token whose secret has this SHA-256 digest."""
+        ...
+
+    def list(self) -> Sequence[ApiToken]:
+        """Every token, oldest first."""
+        ...
+
+    def delete(self, token_id: str) -> None:
+        """Revoke a token. Raises NotFound."""
+        ...
+
+
+class TokenClient(Protocol):
+    """One access service that confirms tokens."""
+
+    def confirm(self, secret: str) -> Confirmation | None:
+        """Return whose token it is; ``None`` where the service knows no such token. Raises ServiceUnavailable."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class ConfigurationRepository(Protocol):
+    """Roles, policies and tenants, each a row of revisions that never change."""
+
+    def newest(self) -> Sequence[ConfigurationDocument]:
+        """Return the newest revision of everything that was ever stored, removals too."""
+        ...
+
+    def store(self, document: ConfigurationDocument) -> None:
+        """Store the next revision. Raises PreconditionFailed when there is one with its number."""
+        ...
+
+    def history(self, kind: ConfigurationKind, name: str) -> Sequence[ConfigurationDocument]:
+        """Return every revision, newest first; none where the name was never used."""
         ...
 
 

@@ -1,5 +1,6 @@
 """Principals: who is asking."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +20,14 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """An access service's word for a token: whose it is, and when it ends."""
+
+    principal: Principal
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class ApiToken:
     """An embedded token as it is stored: never the secret itself, only its SHA-256 digest (hexadecimal)."""
 
@@ -27,3 +36,8 @@ class ApiToken:
     principal: Principal
     created_at: datetime
     expires_at: datetime | None = None
+
+
+def digest_of(secret: str) -> str:
+    """Return the SHA-256 digest under which a secret is stored, hexadecimal."""
+    return hashlib.sha256(secret.encode()).hexdigest()

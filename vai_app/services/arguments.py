@@ -68,6 +68,11 @@ def wish_of(operation: Operation) -> PlacementWish:
     )
 
 
+def roles_of(operation: Operation) -> tuple[str, ...]:
+    """Return the roles of whoever asked, by which policies judge where a machine may go."""
+    return tuple(operation.arguments.get("roles", ()))
+
+
 def size_of(operation: Operation) -> Size:
     """Return the size that a resize was asked for."""
     return Size(**operation.arguments["size"])

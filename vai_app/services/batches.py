@@ -32,7 +32,7 @@ from vai_app.domain.placement.batches import BatchProblem, BatchSolver, Seat, se
 from vai_app.domain.placement.checks import location_of
 from vai_app.domain.ports import CapacityBook, Clock, OperationRepository
 from vai_app.domain.virtual_machines import Location
-from vai_app.services.arguments import BatchMachine, machines_of, rules_of
+from vai_app.services.arguments import BatchMachine, machines_of, roles_of, rules_of
 from vai_app.services.nudge import Nudge
 from vai_app.services.placement import Placement, Refused
 from vai_app.services.plans import PLANS
@@ -93,7 +93,8 @@ class BatchPlacement:
 
     def _ask(self, operation: Operation, machine: BatchMachine, snapshot: Sequence[DatacenterCapacity]) -> PlacementAsk:
         first = snapshot[0].datacenter.id if snapshot else ""
-        return self._placement.ask(machine.spec, operation.tenant, first, NO_WISH, seed=operation.id)
+        ask = self._placement.ask(machine.spec, operation.tenant, first, NO_WISH, seed=operation.id)
+        return replace(ask, roles=roles_of(operation))
 
     def _among(self, arrays: CapacityArrays, asks: Sequence[PlacementAsk]) -> tuple[Mask, ...]:
         """Return the rows of the datacenters that accept each machine; equal machines are judged once."""
@@ -218,6 +219,7 @@ class PlaceBatch(Step):
                 "placement": asdict(replace(NO_WISH, elsewhere=Elsewhere.NEVER)),
                 "seat": place["location"],
                 "batch": operation.id,
+                "roles": list(roles_of(operation)),
             },
             plan=PLANS[OperationKind.CREATE_VM],
             created_at=now,

@@ -44,6 +44,7 @@ from vai_app.domain.virtual_machines import (
 from vai_app.services.arguments import BatchMachine, spec_of
 from vai_app.services.nudge import Nudge
 from vai_app.services.plans import PLANS
+from vai_app.services.policy_manager import CREATE, RESIZE, PolicyManager, ask_of, ask_of_size
 
 AUTONOMOUS = "vai"
 _CREATIONS = (OperationKind.CREATE_VM, OperationKind.CREATE_BATCH)
@@ -74,6 +75,7 @@ class Controller:
         datacenters: DatacenterRepository,
         dispatcher: Dispatcher,
         nudge: Nudge,
+        policies: PolicyManager,
         clock: Clock,
         deadline_seconds: float,
     ) -> None:
@@ -83,6 +85,7 @@ class Controller:
         self._datacenters = datacenters
         self._dispatcher = dispatcher
         self._nudge = nudge
+        self._policies = policies
         self._clock = clock
         self._deadline_seconds = deadline_seconds
 
@@ -97,12 +100,17 @@ class Controller:
         """Accept a machine; ``datacenter`` is an id or a name.
 
         Raises NotFound (no such datacenter, no such machine to be apart from), Conflict (disabled), NameTaken
-        (within the tenant), IdempotencyKeyReused.
+        (within the tenant), IdempotencyKeyReused, PolicyRefused (a limit is broken: its policy and numbers).
         """
         chosen = self._datacenters.get(datacenter)
         for machine_id in (*wish.apart_from, *wish.together_with):
             self._machines.get(machine_id, context.principal.tenant)
-        arguments = {"spec": asdict(spec), "labels": dict(labels), "placement": asdict(wish)}
+        arguments = {
+            "spec": asdict(spec),
+            "labels": dict(labels),
+            "placement": asdict(wish),
+            "roles": list(context.principal.roles),
+        }
         return self._create(context, context.principal.tenant, chosen, arguments, spec)
 
     def confirm_elsewhere(self, context: RequestContext, operation_id: str) -> Operation:
@@ -130,17 +138,24 @@ class Controller:
     ) -> Operation:
         """Accept machines that are placed together, in these datacenters (ids or names) or in any.
 
-        Raises NotFound (no such datacenter), IdempotencyKeyReused.
+        Raises NotFound (no such datacenter), IdempotencyKeyReused, PolicyRefused (by what one of the machines is; the
+        datacenters that policies allow are placement's to find).
         """
         arguments = {
             "machines": [{"spec": asdict(each.spec), "labels": dict(each.labels)} for each in machines],
             "datacenters": [self._datacenters.get(each).id for each in datacenters],
             "rules": asdict(rules),
+            "roles": list(context.principal.roles),
         }
         target = new_id("batch", self._clock())
         operation = self._new_operation(
             context, OperationKind.CREATE_BATCH, target, None, context.principal.tenant, arguments
         )
+        earlier = self._operations.repeated(operation)
+        if earlier is not None:
+            return earlier
+        for ask in {ask_of(each.spec) for each in machines}:
+            self._policies.require_machine(context.principal, CREATE, ask)
         stored = self._operations.insert(operation)
         if stored.id == operation.id:
             self._nudge(stored.step, stored.id)
@@ -160,12 +175,15 @@ class Controller:
         )
 
     def resize_machine(self, context: RequestContext, machine_id: str, size: Size) -> Operation:
-        """Accept another size. Raises NotFound, Conflict, MachineBusy."""
+        """Accept another size. Raises NotFound, Conflict, MachineBusy, PolicyRefused."""
         machine = self._machines.get(machine_id, context.scope)
         arguments = {"size": asdict(size)}
-        return self._accept(
-            context, OperationKind.RESIZE_VM, machine, arguments, lambda: _require_active(machine, "resized")
-        )
+
+        def check() -> None:
+            _require_active(machine, "resized")
+            self._policies.require_machine(context.principal, RESIZE, ask_of_size(size))
+
+        return self._accept(context, OperationKind.RESIZE_VM, machine, arguments, check)
 
     def adopt_machine(self, context: RequestContext, machine_id: str, tenant: str) -> Operation:
         """Accept that a machine found in a datacenter becomes the tenant's. Raises NotFound, Conflict."""
@@ -218,6 +236,7 @@ class Controller:
         if not chosen.enabled:
             message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
             raise Conflict(message)
+        self._policies.require_machine(context.principal, CREATE, ask_of(spec, chosen))
         stored = self._operations.insert(operation)
         if stored.id != operation.id:
             return stored

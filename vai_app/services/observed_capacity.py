@@ -4,8 +4,6 @@ from collections.abc import Collection, Sequence
 
 from vai_app.domain.capacity import DatacenterCapacity, DatastoreCapacity, HostCapacity, Room
 from vai_app.domain.datacenters import Datacenter
-from vai_app.domain.placement.asks import PlacementAsk
-from vai_app.domain.placement.checks import Check
 from vai_app.domain.ports import DatacenterRepository
 from vai_app.domain.virtual_machines import Location
 
@@ -32,14 +30,6 @@ class ObservedCapacity:
 
     def release(self, machine_id: str) -> None:
         """Nothing was promised."""
-
-
-class NoLimits:
-    """Implements the ``Permissions`` port where no policies are kept."""
-
-    def judge(self, ask: PlacementAsk, datacenter: Datacenter) -> Sequence[Check]:  # noqa: ARG002
-        """Limit nothing."""
-        return ()
 
 
 def _capacity_of(datacenter: Datacenter) -> DatacenterCapacity:

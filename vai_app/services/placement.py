@@ -31,7 +31,7 @@ from vai_app.domain.placement.explanation import (
 )
 from vai_app.domain.ports import CapacityBook, DatacenterRepository, MachineRepository, Permissions
 from vai_app.domain.virtual_machines import Location, MachineSpec
-from vai_app.services.arguments import spec_of, wish_of
+from vai_app.services.arguments import roles_of, spec_of, wish_of
 from vai_app.services.steps import Step, datacenter_of
 
 _LOOKS = 4
@@ -85,9 +85,10 @@ class Placement:
 
     def ask_of(self, operation: Operation) -> PlacementAsk:
         """Return what a creation asks of placement."""
-        return self.ask(
+        asked = self.ask(
             spec_of(operation), operation.tenant, datacenter_of(operation), wish_of(operation), seed=operation.id
         )
+        return replace(asked, roles=roles_of(operation))
 
     def ask(
         self, spec: MachineSpec, tenant: str, datacenter_id: str, wish: PlacementWish, *, seed: str
@@ -121,11 +122,11 @@ class Placement:
                 return decision
         raise Refused(refusal(judge_datacenter(here, ask, self._permitted(here, ask))), self.explain(ask, snapshot))
 
-    def explain_request(self, tenant: str, asked: PlacementRequest) -> Mapping[str, Any]:
+    def explain_request(self, tenant: str, asked: PlacementRequest, roles: tuple[str, ...] = ()) -> Mapping[str, Any]:
         """Return the explanation of a machine that is not created. Raises NotFound."""
         datacenter_id = self._datacenters.get(asked.datacenter).id
         ask = self.ask(asked.spec, tenant, datacenter_id, asked.wish, seed=asked.spec.name)
-        return self.explain(ask).as_document()
+        return self.explain(replace(ask, roles=roles)).as_document()
 
     def check(self, ask: PlacementAsk) -> None:
         """Raise Refused when the chosen datacenter itself does not take such a machine, whatever its hosts have left.

@@ -51,7 +51,7 @@ class RefusalLog:
 
     def record(self, refusal: Refusal, correlation_id: str) -> None:
         """Count a refusal. Never waits, never fails."""
-        _REFUSALS.labels(refusal.problem).inc()
+        _REFUSALS.labels(refusal.problem.partition(":")[0]).inc()
         with self._lock:
             if refusal not in self._counted and len(self._counted) >= MOST_AT_ONCE:
                 refusal = _OTHERS

@@ -165,6 +165,22 @@ class TokenDocument(Document):
     meta: ClassVar[dict[str, Any]] = {"collection": "tokens", "auto_create_index": False, "index_cls": False}
 
 
+class ConfigurationRevision(DynamicDocument):
+    """One revision of a role, policy or tenant; its id is ``kind/name/revision``."""
+
+    id = StringField(primary_key=True)
+    kind = StringField(required=True)
+    name = StringField(required=True)
+    revision = IntField(required=True)
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "configuration",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [{"fields": ["kind", "name", "revision"]}],
+    }
+
+
 class LeaseDocument(Document):
     """A lease by name."""
 
@@ -182,6 +198,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     EventDocument,
     ArchivedEventDocument,
     TokenDocument,
+    ConfigurationRevision,
     LeaseDocument,
 )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from vai_app.domain.ports import Clock
 from vai_app.store import connection
+from vai_app.store.configuration import MongoConfiguration
 from vai_app.store.datacenters import MongoDatacenters
 from vai_app.store.documents import ensure_indexes
 from vai_app.store.encryption import Cipher
@@ -25,6 +26,7 @@ class Store:
     datacenters: MongoDatacenters
     events: MongoEvents
     tokens: MongoTokens
+    configuration: MongoConfiguration
     leases: MongoLeases
 
     def prepare(self) -> None:
@@ -50,5 +52,6 @@ def open_store(url: str, database: str, secret_key: str, clock: Clock) -> Store:
         datacenters=MongoDatacenters(clock, cipher),
         events=MongoEvents(),
         tokens=MongoTokens(),
+        configuration=MongoConfiguration(),
         leases=MongoLeases(clock),
     )

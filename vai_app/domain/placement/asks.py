@@ -73,6 +73,7 @@ class PlacementAsk:
     seed: str
     elsewhere: Elsewhere = Elsewhere.ASK
     affinity: Affinity = Affinity()
+    roles: tuple[str, ...] = ()  # of who asks, for policies
 
     @property
     def room(self) -> Room:

@@ -1,0 +1,1 @@
+"""Clients of access services: each implements the ``TokenClient`` port for one protocol."""
