@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from tests.lab import debian
 from tests.lab.openstack.servers import OpenStack
-from tests.lab.registration import Entry
+from tests.lab.registration import Entry, openstack_entry
 from tests.lab.vcsim import Vcsim
 
 _ENDS = {signal.SIGINT, signal.SIGTERM}
@@ -56,9 +56,7 @@ def _openstack(folder: Path, number: int, stack: ExitStack) -> Entry:
     servers.start()
     account = servers.cloud.demo
     print(f"Keystone: {account.auth_url}, project {account.project}, user {account.username} / {account.password}")
-    options = {"project": account.project, "region": account.region}
-    name = f"lab-openstack-{servers.cloud.layout.ports.keystone}"
-    return Entry(name, "openstack", account.auth_url, account.username, account.password, options)
+    return openstack_entry(f"lab-openstack-{servers.cloud.layout.ports.keystone}", account)
 
 
 _STARTERS: dict[str, Callable[[Path, int, ExitStack], Entry]] = {"vsphere": _vsphere, "openstack": _openstack}

@@ -30,10 +30,13 @@ class Call:
 
 @dataclass
 class Rule:
-    """What happens to the next ``times`` requests of a method whose path matches; see the functions below."""
+    """What happens to the next ``times`` requests of a method whose path matches; see the functions below.
+
+    ``method`` and ``path`` are regular expressions: the whole method, and a part of the path with its query.
+    """
 
     method: str
-    path: str  # a regular expression, searched for in the path with its query
+    path: str
     times: int = 1
     service: str | None = None
     asks: bool = True  # whether the service gets the request

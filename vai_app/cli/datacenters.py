@@ -27,6 +27,9 @@ def register(  # noqa: PLR0913 - one parameter an option
         Path | None, typer.Option(help=f"File with the password; else {_PASSWORD_VARIABLE}, else a prompt.")
     ] = None,
     ca_certificate: Annotated[Path | None, typer.Option(help="PEM of the authority to trust.")] = None,
+    credential: Annotated[
+        list[str] | None, typer.Option(help="name=value of the kind's further credentials, such as project=web.")
+    ] = None,
     option: Annotated[list[str] | None, typer.Option(help="name=value of the kind's own; JSON values.")] = None,
     *,
     insecure: Annotated[bool, typer.Option(help="Do not verify the TLS certificate.")] = False,
@@ -37,6 +40,7 @@ def register(  # noqa: PLR0913 - one parameter an option
     credentials = {}
     if username is not None:
         credentials = {"username": username, "password": _password(password_file)}
+    credentials |= dict(_pair(each) for each in credential or [])
     body = {
         "name": name,
         "kind": kind,
@@ -119,14 +123,19 @@ def _password(path: Path | None) -> str:
 
 
 def _option(given: str) -> tuple[str, object]:
-    name, equals, value = given.partition("=")
-    if not equals:
-        message = f"{given!r} is not name=value"
-        raise typer.BadParameter(message)
+    name, value = _pair(given)
     try:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _pair(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not equals:
+        message = f"{given!r} is not name=value"
+        raise typer.BadParameter(message)
+    return name, value
 
 
 def _print_datacenters(datacenters: list[Json]) -> None:

@@ -24,7 +24,7 @@ def demo(openstack_cloud: Cloud) -> Iterator[Connection]:
 
 @pytest.fixture
 def witness(openstack_cloud: Cloud, tmp_path: Path) -> Witness:
-    return Witness(openstack_cloud, tmp_path)
+    return Witness(openstack_cloud, tmp_path, openstack_cloud.demo)
 
 
 def _create(demo: Connection, name: str) -> Any:

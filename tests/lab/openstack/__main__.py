@@ -43,9 +43,9 @@ def main() -> None:
 
 def _tell(folder: Path, started: list[OpenStack]) -> None:
     file = folder / "clouds.yaml"
-    write_clouds_yaml(file, [each.cloud for each in started])
-    names = ", ".join(name for each in started for name in each.cloud.clouds_yaml)
-    print(f"ready: OS_CLIENT_CONFIG_FILE={file} with the clouds {names}", flush=True)
+    accounts = {name: entry for each in started for name, entry in each.cloud.clouds_yaml.items()}
+    write_clouds_yaml(file, accounts)
+    print(f"ready: OS_CLIENT_CONFIG_FILE={file} with the clouds {', '.join(accounts)}", flush=True)
 
 
 def _wait(pid: int | None) -> None:

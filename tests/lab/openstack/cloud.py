@@ -2,9 +2,10 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,6 +115,13 @@ class Cloud:
         """Both accounts, named after the cloud: ``a-admin`` and ``a-demo``."""
         return {f"{self.name}-{each.username}": each.clouds_yaml for each in (self.admin, self.demo)}
 
+    def new_project(self) -> Account:
+        """Make a project without limits and a member of it, for tests that count what is there."""
+        name = f"project-{secrets.token_hex(4)}"
+        with self.admin.connect() as admin:
+            content.add_project(admin, name)
+        return self._account(name)
+
     def launch(self) -> None:
         """Start Nova's own processes and every compute host."""
         self._launch(*_CONTROL, *self.hosts)
@@ -179,7 +187,6 @@ def _states(admin: Connection) -> dict[str, str]:
     return {each["hypervisor_hostname"]: each["state"] for each in answer.json()["hypervisors"]}
 
 
-def write_clouds_yaml(path: Path, clouds: Iterable[Cloud]) -> None:
-    """Write the accounts of clouds for any OpenStack client."""
-    entries = {name: entry for cloud in clouds for name, entry in cloud.clouds_yaml.items()}
-    path.write_text(yaml.safe_dump({"clouds": entries}))
+def write_clouds_yaml(path: Path, accounts: Mapping[str, object]) -> None:
+    """Write accounts by name for any OpenStack client."""
+    path.write_text(yaml.safe_dump({"clouds": dict(accounts)}))

@@ -33,7 +33,7 @@ def bootstrap_identity(layout: Layout) -> None:
 
 
 def fill_catalogue(admin: Connection, layout: Layout) -> None:
-    """Register the services, their users, and the project that tests use."""
+    """Register the services and their users."""
     # One request loads Keystone's policy: many at once before that would be refused.
     token = admin.session.get_token()
     admin.session.get(f"{layout.auth_url}/auth/tokens", headers={"X-Subject-Token": token})
@@ -54,13 +54,10 @@ def fill_catalogue(admin: Connection, layout: Layout) -> None:
         for interface in ("public", "internal", "admin"):
             url = f"http://127.0.0.1:{port}{path}"
             identity.create_endpoint(service_id=entry.id, interface=interface, region_id=layout.region, url=url)
-    project = identity.create_project(name=PROJECT, domain_id="default")
-    user = identity.create_user(name=PROJECT, password=PASSWORD, domain_id="default")
-    identity.assign_project_role_to_user(project, user, roles["member"])
 
 
 def fill(admin: Connection) -> None:
-    """Make flavors, an image, shared networks, and room for the project."""
+    """Make flavors, an image, shared networks, and the project that tests use."""
     compute: Any = admin.compute
     network: Any = admin.network
     for name, (cpus, memory_mib, disk_gib) in FLAVORS.items():
@@ -72,6 +69,16 @@ def fill(admin: Connection) -> None:
     for name, cidr in NETWORKS.items():
         made = network.create_network(name=name, is_shared=True)
         network.create_subnet(name=name, network_id=made.id, ip_version=4, cidr=cidr)
-    project = admin.identity.find_project(PROJECT, ignore_missing=False)
+    add_project(admin, PROJECT)
+
+
+def add_project(admin: Connection, name: str) -> None:
+    """Make a project with room for everything, and a member of it by the same name."""
+    identity: Any = admin.identity
+    compute: Any = admin.compute
+    network: Any = admin.network
+    project = identity.create_project(name=name, domain_id="default")
+    user = identity.create_user(name=name, password=PASSWORD, domain_id="default")
+    identity.assign_project_role_to_user(project, user, identity.find_role("member", ignore_missing=False))
     compute.update_quota_set(project, instances=_UNLIMITED, cores=_UNLIMITED, ram=_UNLIMITED)
     network.update_quota(project.id, ports=_UNLIMITED)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab.openstack.cloud import Cloud, write_clouds_yaml
+from tests.lab.openstack.cloud import Account, Cloud, write_clouds_yaml
 
 _SECONDS = 120
 
@@ -28,15 +28,15 @@ class Seen:
 class Witness:
     """``openstack`` commands, run for one account of a cloud."""
 
-    def __init__(self, cloud: Cloud, folder: Path, account: str = "demo") -> None:
+    def __init__(self, cloud: Cloud, folder: Path, account: Account) -> None:
         """``folder`` gets a clouds.yaml."""
         file = folder / "clouds.yaml"
-        write_clouds_yaml(file, [cloud])
+        write_clouds_yaml(file, {account.project: account.clouds_yaml})
         self._program = cloud.layout.installation.program("openstack")
         self._environment = {
             **os.environ,
             "OS_CLIENT_CONFIG_FILE": str(file),
-            "OS_CLOUD": f"{cloud.name}-{account}",
+            "OS_CLOUD": account.project,
             "PYTHONWARNINGS": "ignore",
         }
 
