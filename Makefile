@@ -26,7 +26,7 @@ run: $(VENV)/.runtime ## start everything on embedded defaults, with a demo; Ctr
 
 test: $(VENV)/.dev ## unit, contract, API and integration tests on real servers
 	$(BIN)/python -m tests.lab.debian
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --durations 15
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 15
 
 check: $(VENV)/.dev ## ruff, mypy, import-linter, codespell, pip-audit
 	$(BIN)/ruff check .
