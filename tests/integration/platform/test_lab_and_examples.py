@@ -15,6 +15,7 @@ from tests.lab.vai import Vai
 from tests.lab.vcsim import Vcsim
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.timeout(300)  # a whole VAI starts, on a busy machine
 
 
 @pytest.fixture(scope="module")
