@@ -64,3 +64,15 @@ def test_with_consent_beforehand_the_machine_goes_elsewhere(vai: Installation, v
     vai.run()
     explained = vai_command.invoke(app, ["operation", "explain", operation])
     assert "Chosen: large" in explained.output
+
+
+def test_an_operator_sets_what_is_kept_free(vai: Installation, vai_command: CliRunner) -> None:
+    token = vai.token("root", "ops", "admin")
+    transport = httpx.WSGITransport(app=vai.app)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(context, "client_of", lambda *_: ApiClient("http://vai", token, transport))
+        for options in (["--failover-hosts", "1"], ["--strategy", "pack"]):
+            changed = vai_command.invoke(app, ["datacenter", "placement", "large", *options, "--json"])
+            assert changed.exit_code == 0, changed.output
+    settings = json.loads(changed.output)["placement"]
+    assert (settings["failover_hosts"], settings["strategy"]) == (1, "pack")

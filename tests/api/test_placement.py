@@ -189,3 +189,45 @@ def test_a_machine_cannot_be_placed_by_another_tenants_machine(eve: FlaskClient,
     wish = {"apart_from": [made["machine_id"]]}
     response = eve.post(f"{API}/virtual-machines", json=body(datacenter="large", placement=wish))
     problem(response, 404, "not-found")
+
+
+def _set_placement(admin: FlaskClient, name: str, **settings: Any) -> Json:
+    etag = admin.get(f"{API}/datacenters/{name}").headers["ETag"]
+    response = admin.patch(f"{API}/datacenters/{name}", json={"placement": settings}, headers={"If-Match": etag})
+    assert response.status_code == 200, response.text
+    changed: Json = response.json
+    return changed
+
+
+def test_a_failover_reserve_is_kept_and_told_as_the_reason(
+    admin: FlaskClient, ann: FlaskClient, large: Json, ask: Callable[..., Json]
+) -> None:
+    assert _set_placement(admin, "large", failover_hosts=1)["placement"]["failover_hosts"] == 1
+    assert ask(datacenter="large", memory_mib=48 * GIB)["state"] == "succeeded"
+    assert admin.get(f"{API}/datacenters/large").json["placement"]["strategy"] == "spread"
+    _set_placement(admin, "large", failover_hosts=2)
+    refused = ask(datacenter="large", name="big-2", memory_mib=GIB)
+    assert (refused["state"], refused["problem"]["type"]) == ("rejected", "/problems/capacity-short")
+    assert "room is kept for 2 hosts to fail" in refused["problem"]["detail"]
+    explained = ann.get(f"{API}/operations/{refused['id']}/explanation").json
+    assert failed_checks(explained["datacenters"][0]) == {"failover"}
+    assert large["placement"]["failover_hosts"] == 0
+
+
+@pytest.mark.usefixtures("small", "large")
+def test_the_recommendation_is_the_datacenter_that_the_tenant_prefers_or_that_costs_least(
+    vai: Installation, admin: FlaskClient, ask: Callable[..., Json]
+) -> None:
+    other = _registered(vai, admin, "other", host_memory_mib=64 * GIB)
+    _set_placement(admin, "large", cost=2.5)
+    assert ask()["recommended_datacenter_id"] == other["id"]
+    _set_placement(admin, "large", cost=2.5, preferred_by=["acme"])
+    assert ask(name="big-2")["recommended_datacenter_id"] != other["id"]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"strategy": "dense"}, {"failover_hosts": -1}, {"cost": -1.0}, {"latency_ms": "fast"}, {"nonsense": 1}]
+)
+def test_placement_settings_that_mean_nothing_are_refused(admin: FlaskClient, large: Json, settings: Json) -> None:
+    change = admin.patch(f"{API}/datacenters/{large['id']}", json={"placement": settings}, headers={"If-Match": '"1"'})
+    problem(change, 422, "invalid-request")

@@ -55,6 +55,7 @@ class Datacenters(Confirmed):
             ca_certificate=body.ca_certificate,
             call_timeout_seconds=body.call_timeout_seconds,
             options=body.options,
+            placement=body.placement.settings(),
         )
         datacenter = services().datacenter_registry.register(asking, wanted, verify=body.verify_now)
         headers = {**etag(datacenter.revision), "Location": f"/api/v1/datacenters/{datacenter.id}"}
@@ -83,7 +84,9 @@ class OneDatacenter(Confirmed):
         """Change a datacenter; enable or disable it."""
         asking = context()
         revision = expected_revision()
-        change = DatacenterChange(**read_body(DatacenterChangeBody).model_dump())
+        body = read_body(DatacenterChangeBody)
+        placement = body.placement.settings() if body.placement else None
+        change = DatacenterChange(**body.model_dump(exclude={"placement"}), placement=placement)
         return _shown(services().datacenter_registry.change(asking, datacenter, change, revision))
 
     @documented(

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from vai_app.api.json_depth import is_deeper
+from vai_app.domain.datacenters import PlacementSettings, PlacementStrategy
 from vai_app.domain.errors import InvalidRequest
 from vai_app.domain.operations import OperationKind, OperationState
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
@@ -188,6 +189,28 @@ TimeoutSeconds = Annotated[float, Field(gt=0, le=300, strict=False)]
 Certificate = Annotated[str, StringConstraints(max_length=65_536)]
 
 
+class PlacementSettingsBody(Body):
+    """How a datacenter's hosts are filled, what is kept free, and what it is like beside others."""
+
+    strategy: Literal[*(each.value for each in PlacementStrategy)] = Field(  # type: ignore[valid-type]
+        default=PlacementStrategy.SPREAD.value, description="Even, packed for large machines, or packed to save power."
+    )
+    failover_hosts: int = Field(default=0, ge=0, le=100, description="So many of its largest hosts may fail.")
+    cost: float = Field(default=0.0, ge=0, le=1e9, strict=False, description="Of a machine, in the site's own unit.")
+    latency_ms: float = Field(default=0.0, ge=0, le=1e6, strict=False, description="To its users.")
+    preferred_by: list[Identifier] = Field(default=[], max_length=100, description="Tenants that would rather be here.")
+
+    def settings(self) -> PlacementSettings:
+        """Return the settings."""
+        return PlacementSettings(
+            strategy=PlacementStrategy(self.strategy),
+            failover_hosts=self.failover_hosts,
+            cost=self.cost,
+            latency_ms=self.latency_ms,
+            preferred_by=tuple(self.preferred_by),
+        )
+
+
 class DatacenterBody(Body):
     """A datacenter to register."""
 
@@ -199,6 +222,7 @@ class DatacenterBody(Body):
     ca_certificate: Certificate | None = Field(default=None, description="PEM of the authority to trust.")
     call_timeout_seconds: TimeoutSeconds = 30.0
     options: dict[str, Any] = Field(default={}, max_length=32, description="Specific to the kind.")
+    placement: PlacementSettingsBody = PlacementSettingsBody()
     verify_now: bool = Field(default=True, description="Whether the endpoint must accept the credentials first.")
 
 
@@ -213,6 +237,7 @@ class DatacenterChangeBody(Body):
     ca_certificate: Certificate | None = None
     call_timeout_seconds: TimeoutSeconds | None = None
     options: dict[str, Any] | None = Field(default=None, max_length=32)
+    placement: PlacementSettingsBody | None = None
 
 
 class Query(BaseModel):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from vai_app.domain.datacenters import Datacenter, Host, HostState, Image, Inventory, Reachability
+from vai_app.domain.datacenters import Datacenter, Host, HostState, Image, Inventory, PlacementSettings, Reachability
 from vai_app.domain.events import Event
 from vai_app.domain.operations import Operation, OperationKind, OperationState, Problem, StepName
 from vai_app.domain.virtual_machines import MachineState, Power, VirtualMachine
@@ -138,6 +138,7 @@ class DatacenterView:
     verify_tls: bool
     call_timeout_seconds: float
     options: Mapping[str, Any]
+    placement: PlacementSettings
     reachability: Reachability
     problem: str | None
     product: str | None
@@ -351,6 +352,7 @@ def datacenter_view(datacenter: Datacenter) -> DatacenterView:
         verify_tls=datacenter.verify_tls,
         call_timeout_seconds=datacenter.call_timeout_seconds,
         options=datacenter.options,
+        placement=datacenter.placement,
         reachability=datacenter.reachability,
         problem=datacenter.problem,
         product=f"{about.product} {about.version}" if about else None,

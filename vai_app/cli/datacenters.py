@@ -10,6 +10,7 @@ import typer
 from vai_app.cli.client import Json
 from vai_app.cli.context import AsJson, client
 from vai_app.cli.output import console, print_table, show
+from vai_app.domain.datacenters import PlacementStrategy
 
 app = typer.Typer(help="Datacenters: register, watch over, forget.", no_args_is_help=True)
 
@@ -100,6 +101,33 @@ def enable(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
 def disable(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
     """Stop VAI from calling a datacenter."""
     _set_enabled(datacenter, enabled=False, as_json=as_json)
+
+
+@app.command("placement")
+def placement(
+    datacenter: Datacenter,
+    strategy: Annotated[PlacementStrategy | None, typer.Option(help="How its hosts are filled.")] = None,
+    failover_hosts: Annotated[int | None, typer.Option(help="So many of its largest hosts may fail.", min=0)] = None,
+    cost: Annotated[float | None, typer.Option(help="Of a machine, beside other datacenters.", min=0)] = None,
+    latency_ms: Annotated[float | None, typer.Option(help="To its users.", min=0)] = None,
+    preferred_by: Annotated[list[str] | None, typer.Option(help="Tenant that would rather be here.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say how machines are placed in a datacenter; what is left out stays."""
+    given = {
+        "strategy": strategy.value if strategy else None,
+        "failover_hosts": failover_hosts,
+        "cost": cost,
+        "latency_ms": latency_ms,
+        "preferred_by": preferred_by,
+    }
+    with client() as api:
+        path = f"/datacenters/{datacenter}"
+        settings = api.get(path)["placement"] | {name: value for name, value in given.items() if value is not None}
+        found = api.change_configuration("PATCH", path, {"placement": settings})
+    rows = [(name.replace("_", " "), str(value)) for name, value in found["placement"].items()]
+    show(found, as_json=as_json, table=lambda: print_table(found["name"], ("placement", ""), rows))
 
 
 @app.command("forget")

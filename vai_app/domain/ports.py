@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from vai_app.domain.capacity import DatacenterCapacity, Room
-from vai_app.domain.datacenters import About, Connection, Datacenter, Inventory
+from vai_app.domain.datacenters import About, Connection, Datacenter, Inventory, PlacementSettings
 from vai_app.domain.events import Event
 from vai_app.domain.hypervisor import Hypervisor, TaskObservation
 from vai_app.domain.operations import Operation, OperationKind, OperationState, StepName
@@ -261,6 +261,7 @@ class DatacenterChange:
     ca_certificate: str | None = None
     call_timeout_seconds: float | None = None
     options: Mapping[str, object] | None = None
+    placement: PlacementSettings | None = None
 
 
 class DatacenterRepository(Protocol):

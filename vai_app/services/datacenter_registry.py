@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from vai_app.domain.datacenters import About, Connection, Datacenter
+from vai_app.domain.datacenters import About, Connection, Datacenter, PlacementSettings
 from vai_app.domain.errors import ProviderError
 from vai_app.domain.events import Event
 from vai_app.domain.identifiers import new_id
@@ -30,6 +30,7 @@ class Registration:
     ca_certificate: str | None = None
     call_timeout_seconds: float = 30.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    placement: PlacementSettings = field(default_factory=PlacementSettings)
 
 
 class DatacenterRegistry:
@@ -67,6 +68,7 @@ class DatacenterRegistry:
             ca_certificate=wanted.ca_certificate,
             call_timeout_seconds=wanted.call_timeout_seconds,
             options=dict(wanted.options),
+            placement=wanted.placement,
         )
         connection = _connection(datacenter, wanted.credentials)
         self._hypervisors.check_connection(connection)

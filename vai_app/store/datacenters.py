@@ -1,7 +1,7 @@
 """Datacenters in MongoDB, with a short memory: every step reads its datacenter."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields, is_dataclass
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -80,7 +80,7 @@ class MongoDatacenters:
     def change(self, datacenter_id: str, change: DatacenterChange, revision: int) -> Datacenter:
         """Store a change based on ``revision``."""
         changes = {
-            each.name: value
+            each.name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
             for each in fields(change)
             if each.name != "credentials" and (value := getattr(change, each.name)) is not None
         }
