@@ -56,7 +56,7 @@ def traffic(vai: Installation, token: str) -> Iterator[Traffic]:
     GLOBAL_HOOK_DISPATCHER.unregister(traffic.after_call)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_every_answer_to_thousands_of_generated_requests_is_documented_and_no_server_error(
     address: str, token: str, traffic: Traffic
 ) -> None:
