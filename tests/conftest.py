@@ -5,12 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests.lab.mongo import Mongo
 from tests.lab.openstack.cloud import Cloud
 from tests.lab.openstack.shared import START_SECONDS, cloud_of_run, end_of_run
 from tests.lab.rabbitmq import RabbitMQ
 from tests.lab.valkey import Valkey
+
+# How fast a busy machine generates examples says nothing about what is tested.
+hypothesis_settings.register_profile("vai", suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("vai")
 
 
 @pytest.fixture(scope="session")
