@@ -101,7 +101,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
     store = open_store(
         settings.mongodb_url.get_secret_value(),
         settings.mongodb_database,
-        settings.read_secret_key(),
+        settings.read_secret_key,
         clock=utc_now,
     )
     dispatcher = dispatcher or CeleryDispatcher()

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="Fernet key that encrypts credentials at rest; empty reads secret.key in the state folder.",
     )
+    secret_key_file: Path | None = Field(
+        default=None, description="File with the key, one key a line; empty is secret.key in the state folder."
+    )
     api_host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(default=8080, ge=1, le=65535, description="Port that the API listens on.")
     api_threads: int = Field(default=8, ge=1, description="Requests that one API process serves at once.")
@@ -115,10 +118,10 @@ class Settings(BaseSettings):
     )
     log_level: str = Field(default="INFO", description="Of the processes' own logs.")
 
-    @field_validator("state_folder")
+    @field_validator("state_folder", "secret_key_file")
     @classmethod
-    def _expand_user(cls, folder: Path) -> Path:
-        return folder.expanduser()
+    def _expand_user(cls, path: Path | None) -> Path | None:
+        return path.expanduser() if path else None
 
     @field_validator("rate_per_token", "rate_per_address", "wrong_tokens_per_address")
     @classmethod
@@ -131,16 +134,21 @@ class Settings(BaseSettings):
         """Where this machine finds its own API."""
         return f"http://{at_home(self.api_host)}:{self.api_port}"
 
+    @property
+    def secret_key_path(self) -> Path:
+        """The file with the keys, where the setting holds none."""
+        return self.secret_key_file or self.state_folder / SECRET_KEY_FILE
+
     def read_secret_key(self) -> str:
-        """Return the key that encrypts credentials: the setting, or the file in the state folder.
+        """Return the keys that encrypt credentials, with commas between: the setting's, or those in the file now.
 
         Raises ServiceUnavailable when there is neither.
         """
         if self.secret_key.get_secret_value():
             return self.secret_key.get_secret_value()
-        path = self.state_folder / SECRET_KEY_FILE
+        path = self.secret_key_path
         try:
-            return path.read_text().strip()
+            return ",".join(path.read_text().replace(",", " ").split())
         except OSError as error:
             message = f"No encryption key: set VAI_SECRET_KEY, or let 'vai up' make {path} ({error.strerror})."
             raise ServiceUnavailable(message) from error

@@ -47,9 +47,10 @@ class Installation:
         self._check_ports()
         self._environment = {
             "VAI_STATE_FOLDER": str(self.folder.path),
-            "VAI_SECRET_KEY": self._settings.secret_key.get_secret_value() or self.folder.secret(SECRET_KEY_FILE),
             "VAI_MONGODB_URL": self._settings.mongodb_url.get_secret_value() or self._start_mongodb(),
         }
+        if not self._settings.secret_key.get_secret_value() and self._settings.secret_key_file is None:
+            self.folder.secret(SECRET_KEY_FILE)
         valkey = None
         for variable, configured in (
             ("VAI_REDIS_URL", self._settings.redis_url),

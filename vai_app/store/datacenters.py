@@ -52,6 +52,7 @@ class MongoDatacenters:
             self._collection.insert_one(document)
         except DuplicateKeyError as error:
             raise _name_taken(datacenter.name) from error
+        self._seal_anew(document["_id"], document["sealed_credentials"])
 
     def get(self, datacenter_id: str) -> Datacenter:
         """By id or name, at most a second old."""
@@ -97,7 +98,25 @@ class MongoDatacenters:
         self._forget()
         if document is None:
             raise self._stale(datacenter_id)
+        self._seal_anew(document["_id"], document["sealed_credentials"])
         return _codec.from_document(document)
+
+    def seal_all_anew(self) -> int:
+        """Seal with the newest key what is sealed with another. Returns how many were; may be interrupted.
+
+        Raises ServiceUnavailable when the credentials of a datacenter cannot be opened; nothing of them is changed.
+        """
+        found = self._collection.find({}, {"sealed_credentials": 1})
+        return sum(self._seal_anew(each["_id"], each["sealed_credentials"]) for each in found)
+
+    def _seal_anew(self, datacenter_id: str, sealed: str) -> bool:
+        """Seal with the newest key, unless it is; what another changed meanwhile is left to him."""
+        if self._cipher.is_newest(sealed):
+            return False
+        fresh = self._cipher.seal(datacenter_id, self._cipher.open(datacenter_id, sealed))
+        wanted = {"_id": datacenter_id, "sealed_credentials": sealed}
+        self._collection.update_one(wanted, {"$set": {"sealed_credentials": fresh}})
+        return True
 
     def delete(self, datacenter_id: str, revision: int) -> None:
         """Forget the datacenter and its strangers' machines, both or nothing."""

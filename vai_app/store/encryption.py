@@ -1,7 +1,10 @@
-"""Credentials at rest: Fernet (AES-128-CBC with HMAC-SHA256), bound to the datacenter they belong to."""
+"""Credentials at rest: Fernet (AES-128-CBC with HMAC-SHA256), bound to the datacenter they belong to.
+
+Keys may change while the process lives: they are read anew before each sealing, and when an opening fails.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -11,23 +14,22 @@ from vai_app.domain.errors import InvalidRequest, ServiceUnavailable
 class Cipher:
     """Seals and opens credentials. Several keys, separated by commas: the first seals, all open."""
 
-    def __init__(self, keys: str) -> None:
-        """Raises InvalidRequest for what is no Fernet key."""
-        try:
-            self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",")])
-        except ValueError as error:
-            message = "VAI_SECRET_KEY is no Fernet key: 32 bytes, URL-safe base64. 'vai up' makes one at first start."
-            raise InvalidRequest(message) from error
+    def __init__(self, keys: str | Callable[[], str]) -> None:
+        """``keys`` are the keys, or where to read them. Raises InvalidRequest for what is no Fernet key."""
+        self._read = keys if callable(keys) else lambda: keys
+        self._keys = ""
+        self._renew()
 
     def seal(self, owner: str, credentials: Mapping[str, str]) -> str:
-        """Return ``credentials`` encrypted for ``owner``."""
+        """Return ``credentials`` encrypted for ``owner`` with the newest key."""
+        self._renew()
         plain = json.dumps({"owner": owner, "credentials": dict(credentials)})
         return self._fernet.encrypt(plain.encode()).decode()
 
     def open(self, owner: str, sealed: str) -> dict[str, str]:
         """Return the credentials. Raises ServiceUnavailable when they were sealed with another key or for another."""
         try:
-            plain = json.loads(self._fernet.decrypt(sealed.encode()))
+            plain = json.loads(self._decrypt(sealed))
         except InvalidToken as error:
             message = (
                 f"The credentials of {owner} were encrypted with another key. "
@@ -38,3 +40,33 @@ class Cipher:
             message = f"The stored credentials of {owner} belong to {plain['owner']}. Register them again."
             raise ServiceUnavailable(message)
         return {str(name): str(value) for name, value in plain["credentials"].items()}
+
+    def is_newest(self, sealed: str) -> bool:
+        """Whether the first of the present keys sealed it."""
+        self._renew()
+        try:
+            self._newest.decrypt(sealed.encode())
+        except InvalidToken:
+            return False
+        return True
+
+    def _decrypt(self, sealed: str) -> bytes:
+        try:
+            return self._fernet.decrypt(sealed.encode())
+        except InvalidToken:
+            if not self._renew():
+                raise
+        return self._fernet.decrypt(sealed.encode())
+
+    def _renew(self) -> bool:
+        """Read the keys; whether they are others than before."""
+        keys = self._read()
+        if keys == self._keys:
+            return False
+        try:
+            fernets = [Fernet(key.strip()) for key in keys.split(",")]
+        except ValueError as error:
+            message = "VAI_SECRET_KEY is no Fernet key: 32 bytes, URL-safe base64. 'vai up' makes one at first start."
+            raise InvalidRequest(message) from error
+        self._keys, self._newest, self._fernet = keys, fernets[0], MultiFernet(fernets)
+        return True

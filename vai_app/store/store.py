@@ -1,5 +1,6 @@
 """Bundles the repositories over one database."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vai_app.domain.ports import Clock
@@ -42,7 +43,7 @@ class Store:
         connection.close()
 
 
-def open_store(url: str, database: str, secret_key: str, clock: Clock) -> Store:
+def open_store(url: str, database: str, secret_key: str | Callable[[], str], clock: Clock) -> Store:
     """Return the store; connects at the first use. Raises InvalidRequest for a key or URL that cannot be one."""
     cipher = Cipher(secret_key)
     connection.connect(url, database)
