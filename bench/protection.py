@@ -27,7 +27,7 @@ def honest_throughput(runs: int) -> Iterator[Measurement]:
         for name in [name for name in vai.processes if name != API]:
             vai.processes[name].stop()
         services = build_services(vai.settings)
-        tokens = [services.access.issue(Principal(f"user-{number}", "acme")) for number in range(9)]
+        tokens = [services.access.issue(Principal(f"user-{number}", "acme", ("operator",))) for number in range(9)]
         services.close()
         honest = [Group(f"127.0.0.{10 + number}", 1, token) for number, token in enumerate(tokens[1:])]
         port = vai.settings.api_port

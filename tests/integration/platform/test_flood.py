@@ -43,7 +43,7 @@ def vai(tmp_path_factory: pytest.TempPathFactory, mongo_url: str, valkey_url: st
 def tokens(vai: Vai) -> list[str]:
     """Tokens of nine users of one tenant."""
     services = build_services(vai.settings)
-    tokens = [services.access.issue(Principal(f"user-{number}", "acme")) for number in range(9)]
+    tokens = [services.access.issue(Principal(f"user-{number}", "acme", ("operator",))) for number in range(9)]
     services.close()
     return tokens
 
@@ -127,7 +127,8 @@ def test_requests_sent_at_once_are_answered_in_order(vai: Vai, tokens: list[str]
     head = f"Host: vai\r\nAuthorization: Bearer {tokens[1]}\r\n"
     with _connect(vai) as client:
         client.sendall(
-            f"GET /healthz HTTP/1.1\r\n{head}\r\nPOST {PATH} HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\n{{}}"
+            f"GET /healthz HTTP/1.1\r\n{head}\r\n"
+            f"POST /api/v1/virtual-machines HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\n{{}}"
             f"GET {PATH} HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode()
         )
         received = b""
