@@ -5,11 +5,12 @@ A driver that lacks a capability does not have the tests of it; nothing is skipp
 
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from tests.contracts_drivers.site import SMALL, Site, a_mark
+from tests.contracts_drivers.site import Site, a_mark
 from vai_app.domain.datacenters import HostState
 from vai_app.domain.errors import (
     CapacityShort,
@@ -20,7 +21,7 @@ from vai_app.domain.errors import (
     ProviderAuthenticationFailed,
 )
 from vai_app.domain.hypervisor import Capability, TaskState
-from vai_app.domain.virtual_machines import Location, Power, PowerAction, Size
+from vai_app.domain.virtual_machines import Location, Making, Power, PowerAction
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -73,23 +74,30 @@ class HypervisorContract:
     # Creating
 
     @needs(Capability.CREATE_FROM_IMAGE)
-    def test_a_machine_is_made_as_asked_and_powered_off(self, site: Site) -> None:
+    def test_a_machine_is_made_as_asked_and_is_off_unless_the_driver_says_otherwise(self, site: Site) -> None:
         mark = a_mark()
-        ref = site.create("web-1", mark=mark)
-        seen = site.seen(ref)
-        assert (seen.ref, seen.name, seen.power, seen.mark) == (ref, "web-1", Power.OFF, mark)
-        assert (seen.size.cpus, seen.size.memory_mib) == (SMALL.cpus, SMALL.memory_mib)
+        ended = site.end(site.request("web-1", mark=mark))
+        seen = site.seen(str(ended.machine_ref))
+        power = Power.ON if Capability.CREATES_RUNNING in self.capabilities else Power.OFF
+        assert (seen.name, seen.power, seen.mark, seen.making) == ("web-1", power, mark, Making.MADE)
+        assert (seen.size.cpus, seen.size.memory_mib) == (site.small.cpus, site.small.memory_mib)
         assert seen.networks == site.networks[:1]
+
+    @needs(Capability.CREATES_RUNNING)
+    def test_a_new_machine_runs_without_being_started(self, site: Site) -> None:
+        ref = str(site.end(site.request("web-1")).machine_ref)
+        assert site.hypervisor.request_power(ref, PowerAction.START) is None
 
     @needs(Capability.CREATE_FROM_SCRATCH)
     def test_a_machine_is_made_from_scratch_with_its_disk(self, site: Site) -> None:
         ref = site.create("web-1", image=None)
-        assert site.seen(ref).size == SMALL
+        assert site.seen(ref).size == site.small
 
     def test_a_machine_may_have_several_networks_in_order(self, site: Site) -> None:
         ref = site.create("web-1", networks=site.networks[:2])
         assert site.seen(ref).networks == site.networks[:2]
 
+    @needs(Capability.UNIQUE_NAMES)
     def test_a_taken_name_is_refused_and_its_bearer_left_alone(self, site: Site) -> None:
         ref = site.create("web-1")
         before, second = site.seen(ref), a_mark()
@@ -107,8 +115,7 @@ class HypervisorContract:
         assert site.hypervisor.find_by_token(mark.token) is None
 
     def test_more_memory_than_any_host_has_is_a_lack_of_capacity(self, site: Site) -> None:
-        huge = Size(cpus=1, memory_mib=2**30 // 256, disk_gib=4)
-        assert isinstance(site.error_of_making_it_run("web-1", size=huge), CapacityShort)
+        assert isinstance(site.error_of_making_it_run("web-1", size=site.huge), CapacityShort)
 
     # Choosing where
 
@@ -201,26 +208,27 @@ class HypervisorContract:
     @needs(Capability.RESIZE_STOPPED)
     def test_a_stopped_machine_gets_another_size(self, site: Site) -> None:
         ref = site.create("web-1")
-        wanted = Size(cpus=4, memory_mib=512, disk_gib=8)
-        assert site.end(site.hypervisor.request_resize(ref, wanted)).error is None
-        assert site.seen(ref).size == wanted
-        assert site.hypervisor.request_resize(ref, wanted) is None
-        assert site.hypervisor.request_resize(ref, Size(cpus=4, memory_mib=512)) is None
+        assert site.end(site.hypervisor.request_resize(ref, site.larger)).error is None
+        assert site.seen(ref).size == site.larger
+        assert site.seen(ref).power is Power.OFF
+        assert site.hypervisor.request_resize(ref, site.larger) is None
+        assert site.hypervisor.request_resize(ref, replace(site.larger, disk_gib=0)) is None
 
     @needs(Capability.RESIZE_STOPPED)
     def test_a_disk_never_shrinks(self, site: Site) -> None:
-        ref = site.create("web-1")
+        ref = site.create("web-1", size=site.larger)
         with pytest.raises(Conflict, match="shrink"):
-            site.hypervisor.request_resize(ref, Size(cpus=2, memory_mib=256, disk_gib=2))
-        assert site.seen(ref).size.disk_gib >= SMALL.disk_gib
+            site.hypervisor.request_resize(ref, replace(site.larger, disk_gib=site.larger.disk_gib - 1))
+        assert site.seen(ref).size == site.larger
 
     @needs(Capability.RESIZE_RUNNING)
     def test_a_running_machine_grows_and_goes_on_running(self, site: Site) -> None:
         ref = site.create("web-1")
         site.power(ref, PowerAction.START)
-        assert site.end(site.hypervisor.request_resize(ref, Size(cpus=4, memory_mib=512))).error is None
+        assert site.end(site.hypervisor.request_resize(ref, replace(site.larger, disk_gib=0))).error is None
         seen = site.seen(ref)
-        assert (seen.size.cpus, seen.size.memory_mib, seen.power) == (4, 512, Power.ON)
+        wanted = (site.larger.cpus, site.larger.memory_mib, Power.ON)
+        assert (seen.size.cpus, seen.size.memory_mib, seen.power) == wanted
 
     # Deleting
 
@@ -246,7 +254,7 @@ class HypervisorContract:
         for ask in (
             lambda: site.hypervisor.observe_machine(ref),
             lambda: site.hypervisor.request_power(ref, PowerAction.START),
-            lambda: site.hypervisor.request_resize(ref, SMALL),
+            lambda: site.hypervisor.request_resize(ref, site.larger),
             lambda: site.hypervisor.request_mark(ref, a_mark()),
         ):
             with pytest.raises(NotFound):
@@ -272,10 +280,15 @@ class HypervisorContract:
         inventory = site.hypervisor.observe_inventory()
         assert site.image in {image.name for image in inventory.images}
         assert set(site.networks) <= {network.name for network in inventory.networks}
-        assert inventory.hosts
-        assert all(host.cpus > 0 and host.memory_mib > 0 and host.state is HostState.UP for host in inventory.hosts)
         assert all(0 <= store.free_gib <= store.capacity_gib for store in inventory.datastores)
 
+    @needs(Capability.HOST_STATES)
+    def test_the_inventory_shows_hosts_with_their_capacity_and_state(self, site: Site) -> None:
+        inventory = site.hypervisor.observe_inventory()
+        assert inventory.hosts
+        assert all(host.cpus > 0 and host.memory_mib > 0 and host.state is HostState.UP for host in inventory.hosts)
+
+    @needs(Capability.HOST_STATES)
     def test_the_hosts_count_what_running_machines_were_given(self, site: Site) -> None:
         def used() -> tuple[int, int]:
             hosts = site.hypervisor.observe_inventory().hosts
@@ -284,7 +297,7 @@ class HypervisorContract:
         before = used()
         site.power(site.create("web-1"), PowerAction.START)
         after = used()
-        assert (after[0] - before[0], after[1] - before[1]) == (SMALL.cpus, SMALL.memory_mib)
+        assert (after[0] - before[0], after[1] - before[1]) == (site.small.cpus, site.small.memory_mib)
 
     # Native tasks
 
@@ -322,6 +335,6 @@ class HypervisorContract:
 
     def test_many_threads_share_one_driver(self, site: Site) -> None:
         with ThreadPoolExecutor(8) as threads:
-            refs = list(threads.map(site.create, [f"web-{number}" for number in range(16)]))
-        assert len(set(refs)) == 16
-        assert {site.seen(ref).name for ref in refs} == {f"web-{number}" for number in range(16)}
+            refs = list(threads.map(site.create, [f"web-{number}" for number in range(site.many)]))
+        assert len(set(refs)) == site.many
+        assert {site.seen(ref).name for ref in refs} == {f"web-{number}" for number in range(site.many)}

@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vai_app.domain.errors import VaiError
-from vai_app.domain.hypervisor import CreateRequest, Hypervisor, NativeTask, TaskObservation, TaskState
+from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskObservation, TaskState
 from vai_app.domain.identifiers import new_id
 from vai_app.domain.virtual_machines import Location, MachineObservation, MachineSpec, Mark, PowerAction, Size
 
-SMALL = Size(cpus=2, memory_mib=256, disk_gib=4)
 PATIENCE_SECONDS = 60.0
 
 
@@ -20,10 +19,14 @@ def a_mark() -> Mark:
 
 
 class Site(ABC):
-    """One backend. ``image`` and ``networks`` are names of what exists there."""
+    """One backend. ``image`` and ``networks`` are names of what exists there, sizes are such that it can give."""
 
     image: str
     networks: tuple[str, ...]
+    small = Size(cpus=2, memory_mib=256, disk_gib=4)
+    larger = Size(cpus=4, memory_mib=512, disk_gib=8)
+    huge = Size(cpus=1, memory_mib=2**22, disk_gib=4)  # more than any host has
+    many = 16  # machines that tests make at once
 
     def __init__(self) -> None:
         """Connect."""
@@ -46,15 +49,17 @@ class Site(ABC):
     ) -> NativeTask:
         """Ask for a small machine."""
         wanted = MachineSpec(
-            **{"name": name, "size": SMALL, "image": self.image, "networks": self.networks[:1], **spec}
+            **{"name": name, "size": self.small, "image": self.image, "networks": self.networks[:1], **spec}
         )
         return self.hypervisor.request_create(CreateRequest(wanted, mark or a_mark(), location or Location()))
 
     def create(self, name: str, **spec: Any) -> str:
-        """Make a machine and return its reference."""
+        """Make a machine that is off and return its reference."""
         ended = self.end(self.request(name, **spec))
         assert ended.error is None, ended.error
         assert ended.machine_ref is not None
+        if Capability.CREATES_RUNNING in self.hypervisor.capabilities:
+            self.power(ended.machine_ref, PowerAction.STOP)
         return ended.machine_ref
 
     def error_of_create(self, name: str, **spec: Any) -> VaiError | None:

@@ -24,6 +24,8 @@ class Capability(StrEnum):
 
     CREATE_FROM_IMAGE = "create-from-image"  # request_create accepts spec.image
     CREATE_FROM_SCRATCH = "create-from-scratch"  # request_create accepts no image
+    CREATES_RUNNING = "creates-running"  # request_create makes a machine that runs at once
+    UNIQUE_NAMES = "unique-names"  # request_create refuses a name that is taken
     CHOOSE_HOST = "choose-host"  # request_create honours location.host
     CHOOSE_DATASTORE = "choose-datastore"  # request_create honours location.datastore
     RESIZE_STOPPED = "resize-stopped"  # request_resize of a machine that is off
@@ -80,9 +82,9 @@ class Machines(ABC):
 
     @abstractmethod
     def request_create(self, request: CreateRequest) -> NativeTask:
-        """Ask for a machine, powered off, that bears ``request.mark`` from its first moment.
+        """Ask for a machine, powered off unless CREATES_RUNNING, that bears ``request.mark`` from its first moment.
 
-        Raises NameTaken where a machine of that name exists (also when it is the asked one: see
+        Raises NameTaken where names are unique and a machine of that name exists (also when it is the asked one: see
         ``find_by_token``), NotFound for a missing image, network, host or datastore, CapacityShort,
         HostUnavailable. The same errors may come as the task's ``error``.
         """

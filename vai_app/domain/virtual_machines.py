@@ -95,6 +95,14 @@ class Mark:
     token: str
 
 
+class Making(StrEnum):
+    """How far a hypervisor is with making a machine."""
+
+    MADE = "made"
+    UNDER_WAY = "under way"
+    FAILED = "failed"  # given up: there is an object, which can only be removed
+
+
 @dataclass(frozen=True, slots=True)
 class MachineObservation:
     """What a hypervisor shows of one machine at one moment."""
@@ -107,6 +115,7 @@ class MachineObservation:
     networks: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     mark: Mark | None = None
+    making: Making = Making.MADE
 
 
 @dataclass(frozen=True, slots=True)

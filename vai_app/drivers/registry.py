@@ -8,6 +8,7 @@ from vai_app.domain.errors import InvalidRequest
 from vai_app.domain.hypervisor import Connect
 
 DRIVERS: Mapping[str, str] = {
+    "openstack": "vai_app.drivers.openstack",
     "simulated": "vai_app.drivers.simulated",
     "vmware": "vai_app.drivers.vmware",
 }

@@ -3,11 +3,11 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from vai_app.domain.errors import CapacityShort, Conflict, HostUnavailable, NameTaken, NotFound, VaiError
-from vai_app.domain.hypervisor import CreateRequest, Hypervisor, NativeTask, TaskState
+from vai_app.domain.errors import CapacityShort, Conflict, HostUnavailable, NameTaken, NotFound, ProviderBusy, VaiError
+from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskState
 from vai_app.domain.operations import Done, Fail, Operation, Outcome, StepName, Wait
 from vai_app.domain.ports import Hypervisors, MachineRepository
-from vai_app.domain.virtual_machines import MachineObservation, Mark, Power, PowerAction
+from vai_app.domain.virtual_machines import MachineObservation, Making, Mark, Power, PowerAction
 from vai_app.services.arguments import action_of, candidates_of, size_of, spec_of
 from vai_app.services.steps import ASKED_AT_ATTEMPT, LOOK_AGAIN_SECONDS, NativeStep, datacenter_of, error_of
 
@@ -46,7 +46,7 @@ class CreateMachine(MachineStep):
 
     def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
         """Ask for the machine; a repeated attempt looks for it first."""
-        if operation.attempts > 1 and hypervisor.find_by_token(operation.id) is not None:
+        if operation.attempts > 1 and _is_made(hypervisor, operation.id):
             return None
         spec = spec_of(operation)
         location = candidates_of(operation)[operation.memo.get("candidate", 0)]
@@ -107,10 +107,12 @@ class StartMachine(MachineStep):
     name = StepName.START_VM
 
     def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
-        """Ask for power on."""
-        if not spec_of(operation).power_on:
-            return None
-        return hypervisor.request_power(self._existing_ref(operation), PowerAction.START)
+        """Ask for the power that was asked for, unless the new machine has it already."""
+        if spec_of(operation).power_on:
+            return hypervisor.request_power(self._existing_ref(operation), PowerAction.START)
+        if Capability.CREATES_RUNNING in hypervisor.capabilities:
+            return hypervisor.request_power(self._existing_ref(operation), PowerAction.STOP)
+        return None
 
     def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
         """Record the power."""
@@ -228,7 +230,25 @@ def mark_of(operation: Operation) -> Mark:
     return Mark(machine_id=operation.target_id, token=operation.id)
 
 
+def _is_made(hypervisor: Hypervisor, token: str) -> bool:
+    """Whether an earlier attempt made the machine. Raises ProviderBusy while it is being made, or removed."""
+    found = hypervisor.find_by_token(token)
+    if found is None:
+        return False
+    if found.making is Making.UNDER_WAY:
+        message = f"The datacenter is still making {found.name}, which was asked for before."
+        raise ProviderBusy(message)
+    if found.making is Making.FAILED:
+        hypervisor.request_delete(found.ref)
+        message = f"What the datacenter failed to make of {found.name} is being removed."
+        raise ProviderBusy(message)
+    return True
+
+
 def _request_removal(hypervisor: Hypervisor, found: MachineObservation) -> NativeTask | None:
+    if found.making is Making.UNDER_WAY:
+        message = f"The datacenter is still making {found.name}; it is removed when it is made."
+        raise ProviderBusy(message)
     if found.power is not Power.OFF:
         return hypervisor.request_power(found.ref, PowerAction.STOP)
     return hypervisor.request_delete(found.ref)

@@ -38,7 +38,7 @@ def connect(connection: Connection) -> Hypervisor:
 class SimulatedHypervisor(Hypervisor):
     """Machines that are rows."""
 
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(Capability) - {Capability.CREATES_RUNNING}
 
     def __init__(self, connection: Connection) -> None:
         """Check the options; open nothing."""

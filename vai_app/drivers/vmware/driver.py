@@ -38,7 +38,7 @@ def connect(connection: Connection) -> Hypervisor:
 class VmwareHypervisor(Hypervisor):
     """One vSphere datacenter of one vCenter."""
 
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(Capability) - {Capability.CREATES_RUNNING}
 
     def __init__(self, connection: Connection) -> None:
         """Check the settings; send nothing."""

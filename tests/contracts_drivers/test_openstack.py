@@ -1,0 +1,90 @@
+"""The OpenStack driver keeps the contract on a real Keystone, Nova, Neutron, Glance and Placement."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.contracts_drivers.contract import HypervisorContract
+from tests.contracts_drivers.site import Site
+from tests.lab.openstack.cloud import Account, Cloud
+from vai_app.domain.datacenters import Connection
+from vai_app.domain.hypervisor import Hypervisor
+from vai_app.domain.virtual_machines import Size
+from vai_app.drivers.openstack import OpenStackHypervisor
+
+pytestmark = [pytest.mark.spec(27), pytest.mark.timeout(900)]
+
+
+def connection_to(account: Account, **credentials: str) -> Connection:
+    """Return what a user registers to let VAI enter a cloud."""
+    given = {"username": account.username, "password": account.password, "project": account.project, **credentials}
+    return Connection("dc-1", "openstack", account.auth_url, given, options={"region": account.region})
+
+
+class OpenStackSite(Site):
+    """The project of a cloud's ordinary member."""
+
+    image = "cirros"
+    networks = ("lab-net", "lab-net-2")
+    small = Size(cpus=1, memory_mib=512, disk_gib=1)
+    larger = Size(cpus=1, memory_mib=2048, disk_gib=20)
+    huge = Size(cpus=1, memory_mib=2**22, disk_gib=1)
+    many = 4
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._member: Any = cloud.demo.connect()
+        super().__init__()
+
+    def connect(self, **credentials: str) -> Hypervisor:
+        return OpenStackHypervisor(connection_to(self._cloud.demo, **credentials))
+
+    def stranger(self) -> str:
+        compute = self._member.compute
+        flavor = compute.find_flavor("m1.tiny")
+        image = self._member.image.find_image(self.image)
+        network = self._member.network.find_network(self.networks[0])
+        made = compute.create_server(
+            name="stranger", image_id=image.id, flavor_id=flavor.id, networks=[{"uuid": network.id}]
+        )
+        return str(compute.wait_for_server(made).id)
+
+    def fail_host(self, ref: str) -> None:
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Remove everything of the project."""
+        compute = self._member.compute
+        for server in compute.servers(details=False):
+            compute.delete_server(server)
+        for server in compute.servers(details=False):
+            compute.wait_for_delete(server, wait=120)
+
+    def close(self) -> None:
+        self.clear()
+        self.hypervisor.close()
+        self._member.close()
+
+
+@pytest.fixture(scope="module")
+def cloud(openstack_cloud: Cloud) -> Cloud:
+    """The lab's cloud, with a flavor that no host can take."""
+    admin: Any = openstack_cloud.admin.connect()
+    if not [each for each in admin.compute.flavors() if each.name == "lab.huge"]:
+        admin.compute.create_flavor(name="lab.huge", vcpus=1, ram=OpenStackSite.huge.memory_mib, disk=1)
+    admin.close()
+    return openstack_cloud
+
+
+@pytest.mark.spec(29)
+class TestOpenStack(HypervisorContract):
+    """As an account that sees no hosts."""
+
+    capabilities = OpenStackHypervisor.capabilities
+
+    @pytest.fixture
+    def site(self, cloud: Cloud) -> Iterator[OpenStackSite]:
+        site = OpenStackSite(cloud)
+        yield site
+        site.close()
