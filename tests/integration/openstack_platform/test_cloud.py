@@ -45,7 +45,10 @@ def test_the_witness_sees_a_server_with_its_port_and_metadata_and_nothing_of_it_
     wait_until(lambda: demo.compute.get_server(made.id).status == "ACTIVE", seconds=120, what="the server is active")
     seen = witness.server(made.id)
     assert seen["properties"] == {"purpose": "seen"}
-    assert made.id in [each["ID"] for each in witness.project().servers]
+    # Nova's list may lag behind a server that it has just made.
+    wait_until(
+        lambda: made.id in [each["ID"] for each in witness.project().servers], seconds=60, what="the server is listed"
+    )
     assert [each["Fixed IP Addresses"] for each in witness.ports_of(made.id)]
     demo.compute.delete_server(made.id)
     demo.compute.wait_for_delete(made, wait=120, interval=0.2)
