@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from uuid import uuid4
 
+import orjson
 from celery import Celery
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
@@ -71,11 +72,12 @@ class CeleryDispatcher:
                 _broker_errors(producer.connection),
             ):
                 producer.publish(
-                    message.body,
+                    orjson.dumps(message.body),
+                    content_type="application/json",
+                    content_encoding="utf-8",
                     exchange=EXCHANGE,
                     routing_key=queue,
                     declare=() if queue in self._declared else (self._app.amqp.queues[queue],),
-                    serializer="json",
                     headers=message.headers,
                     retry=False,
                     **message.properties,

@@ -279,8 +279,11 @@ class Controller:
         arguments: Mapping[str, Any],
     ) -> Operation:
         now = self._clock()
-        named = target_id if kind not in _CREATIONS else None
-        payload = json.dumps([kind, named, datacenter_id, arguments], sort_keys=True)
+        digest = None
+        if context.idempotency_key:
+            named = target_id if kind not in _CREATIONS else None
+            payload = json.dumps([kind, named, datacenter_id, arguments], sort_keys=True)
+            digest = hashlib.sha256(payload.encode()).hexdigest()
         return Operation(
             id=new_id("op", now),
             kind=kind,
@@ -295,7 +298,7 @@ class Controller:
             deadline=now + timedelta(seconds=self._deadline_seconds),
             due_at=now + timedelta(seconds=REPUBLISH_SECONDS),
             idempotency_key=context.idempotency_key,
-            payload_digest=hashlib.sha256(payload.encode()).hexdigest() if context.idempotency_key else None,
+            payload_digest=digest,
         )
 
 
