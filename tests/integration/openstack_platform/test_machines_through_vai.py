@@ -1,0 +1,126 @@
+"""Machines on a real OpenStack through VAI's API, seen by a client that knows nothing of VAI."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.http_proxy import HttpProxy, Rule, drop_answer
+from tests.lab.openstack.cloud import Account, Cloud
+from tests.lab.openstack.content import IMAGE
+from tests.lab.openstack.witness import Witness
+from tests.lab.registration import openstack_entry
+from tests.lab.vai import Vai
+from tests.lab.vcsim import Vcsim
+
+ROOT = Path(__file__).parents[3]
+DATACENTER = "os"
+NETWORK = "lab-net"
+_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
+_SECONDS = 120.0
+
+
+@dataclass
+class Site:
+    """VAI with one OpenStack datacenter behind a proxy."""
+
+    vai: Vai
+    proxy: HttpProxy
+    account: Account
+    witness: Witness
+
+    def create(self, name: str, **changes: Any) -> dict[str, Any]:
+        """Make a machine; its operation, ended."""
+        asked = {"memory_mib": 512, "cpus": 1, "disk_gib": 1, "image": IMAGE, "networks": [NETWORK], **changes}
+        return self.vai.end(self.vai.create(name, DATACENTER, **asked), seconds=_SECONDS)
+
+    def delete(self, machine_id: str) -> dict[str, Any]:
+        """Remove it; the operation, ended."""
+        return self.vai.end(self.vai.client.delete(f"/virtual-machines/{machine_id}"), seconds=_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def site(
+    tmp_path_factory: pytest.TempPathFactory, openstack_cloud: Cloud, mongo_url: str, rabbitmq_url: str, valkey_url: str
+) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("openstack")
+    account = openstack_cloud.new_project()
+    vai = Vai(folder / "vai", mongo_url=mongo_url, broker_url=rabbitmq_url, redis_url=valkey_url)
+    with HttpProxy(openstack_cloud.layout.ports.by_name).running() as proxy, vai.running():
+        entry = openstack_entry(DATACENTER, account.through(proxy.ports["keystone"]))
+        assert entry.register({**vai.environment, "VAI_API_URL": vai.client.base_url})
+        yield Site(vai, proxy, account, Witness(openstack_cloud, folder, account))
+
+
+def test_the_witness_sees_the_server_its_port_and_vais_mark_and_nothing_after_deletion(site: Site) -> None:
+    made = site.create("web", cpus=2, memory_mib=4096, disk_gib=40)
+    assert made["state"] == "succeeded", made["problem"]
+    machine = site.vai.client.get(f"/virtual-machines/{made['machine_id']}")
+    seen = site.witness.project()
+    (listed,) = seen.servers
+    server = site.witness.server(machine["provider_ref"])
+    assert (listed["ID"], listed["Name"], listed["Status"]) == (machine["provider_ref"], "web", "ACTIVE")
+    assert "m1.medium" in str(server["flavor"])
+    assert IMAGE in str(server["image"])
+    assert list(server["addresses"]) == [NETWORK]
+    assert made["id"] in server["properties"].values()  # the operation's token
+    assert len(seen.ports) == 1
+    removed = site.delete(made["machine_id"])
+    assert removed["state"] == "succeeded", removed["problem"]
+    assert site.witness.project().nothing
+
+
+@pytest.mark.timeout(900)
+def test_an_answer_dropped_at_any_call_of_a_create_leaves_exactly_one_server_and_no_orphan(site: Site) -> None:
+    site.proxy.clear()
+    made = [site.create("all-heard")]
+    shapes = {(call.service, call.method, _shape(call.path)) for call in site.proxy.calls if call.status is not None}
+    assert ("nova", "POST", r"^/v2\.1/servers$") in shapes
+    used = []
+    for number, (service, method, shape) in enumerate(sorted(shapes)):
+        rule: Rule = site.proxy.add(drop_answer(method, shape, service=service))
+        made.append(site.create(f"unheard-{number}"))
+        used.append(rule.used)
+        site.proxy.clear()
+    assert sum(used) >= len(shapes) // 2  # tokens and catalogues are read once only
+    assert [each["problem"] for each in made if each["state"] != "succeeded"] == []
+    seen = site.witness.project()
+    assert sorted(server["Name"] for server in seen.servers) == sorted(
+        site.vai.client.get(f"/virtual-machines/{each['machine_id']}")["name"] for each in made
+    )
+    assert len(seen.ports) == len(seen.servers)
+    ends = [site.vai.client.delete(f"/virtual-machines/{each['machine_id']}") for each in made]
+    assert {site.vai.end(each, seconds=_SECONDS)["state"] for each in ends} == {"succeeded"}
+    assert site.witness.project().nothing
+
+
+def test_one_script_makes_a_machine_on_openstack_and_vsphere_alike(site: Site, tmp_path: Path) -> None:
+    vcsim = Vcsim(tmp_path / "vcsim")
+    vcsim.start()
+    try:
+        site.vai.register("vsphere", vcsim)
+        ran = subprocess.run(
+            [sys.executable, ROOT / "examples" / "create_everywhere.py", "shop"],
+            env={**os.environ, "VAI_URL": site.vai.client.base_url, "VAI_TOKEN": site.vai.token},
+            check=False, capture_output=True, text=True, timeout=_SECONDS,
+        )  # fmt: skip
+    finally:
+        vcsim.stop()
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    head, *lines = (line.split("\t") for line in ran.stdout.splitlines())
+    rows = {row["kind"]: row for row in (dict(zip(head, line, strict=True)) for line in lines)}
+    assert sorted(rows) == ["openstack", "vmware"]
+    for row in rows.values():
+        assert [row[field] for field in ("state", "power", "cpus", "memory_mib")] == ["active", "on", "1", "512"]
+
+
+def _shape(path: str) -> str:
+    """Return a pattern for a path, whatever its ids, and without its query."""
+    bare = re.escape(path.partition("?")[0])
+    return "^" + _ID.sub("[^/]+", bare.replace(r"\-", "-")) + (r"\?" if "?" in path else "$")
