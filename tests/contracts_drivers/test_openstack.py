@@ -23,7 +23,7 @@ def connection_to(account: Account, **credentials: str) -> Connection:
 
 
 class OpenStackSite(Site):
-    """The project of a cloud's ordinary member."""
+    """A project of its own, entered by an ordinary member."""
 
     image = "cirros"
     networks = ("lab-net", "lab-net-2")
@@ -32,13 +32,13 @@ class OpenStackSite(Site):
     huge = Size(cpus=1, memory_mib=2**22, disk_gib=1)
     many = 4
 
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
-        self._member: Any = cloud.demo.connect()
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._member: Any = account.connect()
         super().__init__()
 
     def connect(self, **credentials: str) -> Hypervisor:
-        return OpenStackHypervisor(connection_to(self._cloud.demo, **credentials))
+        return OpenStackHypervisor(connection_to(self._account, **credentials))
 
     def stranger(self) -> str:
         compute = self._member.compute
@@ -68,13 +68,13 @@ class OpenStackSite(Site):
 
 
 @pytest.fixture(scope="module")
-def cloud(openstack_cloud: Cloud) -> Cloud:
-    """The lab's cloud, with a flavor that no host can take."""
+def account(openstack_cloud: Cloud) -> Account:
+    """A project of the lab's cloud, which has a flavor that no host can take."""
     admin: Any = openstack_cloud.admin.connect()
     if not [each for each in admin.compute.flavors() if each.name == "lab.huge"]:
         admin.compute.create_flavor(name="lab.huge", vcpus=1, ram=OpenStackSite.huge.memory_mib, disk=1)
     admin.close()
-    return openstack_cloud
+    return openstack_cloud.new_project()
 
 
 @pytest.mark.spec(29)
@@ -84,7 +84,7 @@ class TestOpenStack(HypervisorContract):
     capabilities = OpenStackHypervisor.capabilities
 
     @pytest.fixture
-    def site(self, cloud: Cloud) -> Iterator[OpenStackSite]:
-        site = OpenStackSite(cloud)
+    def site(self, account: Account) -> Iterator[OpenStackSite]:
+        site = OpenStackSite(account)
         yield site
         site.close()

@@ -74,6 +74,9 @@ def test_a_second_beat_waits_for_the_first_and_takes_over_when_it_is_killed(
 ) -> None:
     vai = platform.vai
     schedule = redis.Redis.from_url(platform.valkey.url)
+    # A beat that lost its lock with a restarted Valkey has ended; 'vai up' would have started it again.
+    vai.kill(BEAT)
+    vai.restart(BEAT)
     wait_until(lambda: schedule.get(LOCK) is not None, seconds=60, what="the first beat holds the lock")
     first = schedule.get(LOCK)
     second = ServerProcess("second-beat", command_lines(vai.settings)[BEAT], tmp_path, vai.environment)
