@@ -316,6 +316,7 @@ class HypervisorContract:
         while waiting:
             ended = site.hypervisor.wait_tasks(waiting, 10.0)
             assert {each.ref for each in ended} <= waiting
+            assert [each.error for each in ended] == [None] * len(ended)
             waiting -= {each.ref for each in ended}
             made += [each.machine_ref for each in ended]
         assert sorted(site.seen(str(ref)).name for ref in made) == [f"web-{number}" for number in range(5)]

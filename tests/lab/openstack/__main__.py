@@ -1,4 +1,4 @@
-"""``python -m tests.lab.openstack FOLDER [--clouds 2] [--hosts 3]``: clouds in the foreground until Ctrl-C.
+"""``python -m tests.lab.openstack FOLDER [--clouds 2] [--hosts 3] [--spare]``: clouds in the foreground until Ctrl-C.
 
 Prints how long each step took and, last, where the clients find their accounts.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.lab.openstack.cloud import write_clouds_yaml
+from tests.lab.openstack.cloud import SPARE, write_clouds_yaml
 from tests.lab.openstack.servers import OpenStack
 
 _ENDS = {signal.SIGINT, signal.SIGTERM}
@@ -23,10 +23,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where everything of these clouds lives; it should be empty")
     parser.add_argument("--clouds", type=int, default=1, choices=(1, 2))
     parser.add_argument("--hosts", type=int, default=2, help="compute hosts of each cloud")
+    parser.add_argument("--spare", action="store_true", help="and one that takes only what is forced onto it")
     parser.add_argument("--while-pid", type=int, help="stop when this process has ended")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
-    hosts = tuple(f"c{number + 1}" for number in range(arguments.hosts))
+    hosts = tuple(f"c{number + 1}" for number in range(arguments.hosts)) + (SPARE,) * arguments.spare
     started: list[OpenStack] = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -24,6 +24,7 @@ _DOMAIN = "Default"
 _LAUNCH_SECONDS = 180.0
 _STOP_SECONDS = 10.0
 _RECORD = "cloud.json"
+SPARE = "spare"
 _CONTROL = ("conductor", "scheduler")
 
 
@@ -99,6 +100,13 @@ class Cloud:
         partial = layout.folder / f"{_RECORD}.partial"
         partial.write_text(json.dumps(record))
         partial.rename(layout.folder / _RECORD)
+
+    @property
+    def spare(self) -> str:
+        """The host that tests may crash: it makes no machine but those that are forced onto it."""
+        name = f"{self.name}-{SPARE}"
+        assert name in self.hosts
+        return name
 
     @property
     def admin(self) -> Account:

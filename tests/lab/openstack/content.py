@@ -72,6 +72,13 @@ def fill(admin: Connection) -> None:
     add_project(admin, PROJECT)
 
 
+def keep_out_of_scheduling(admin: Connection, host: str) -> None:
+    """Let a host take only the machines that an administrator forces onto it."""
+    compute: Any = admin.compute
+    for service in compute.services(host=host, binary="nova-compute"):
+        compute.disable_service(service, disabled_reason="kept for tests that crash it")
+
+
 def add_project(admin: Connection, name: str) -> None:
     """Make a project with room for everything, and a member of it by the same name."""
     identity: Any = admin.identity

@@ -10,7 +10,7 @@ import httpx
 
 from tests.lab.mariadb import MariaDB
 from tests.lab.openstack import content, golden
-from tests.lab.openstack.cloud import Cloud
+from tests.lab.openstack.cloud import SPARE, Cloud
 from tests.lab.openstack.configuration import Layout, write
 from tests.lab.openstack.installation import installation
 from tests.lab.process import ServerProcess, wait_until
@@ -66,6 +66,9 @@ class OpenStack:
         with self.cloud.admin.connect() as admin:  # anew: a token carries the catalogue of its birth
             content.fill(admin)
         self.cloud.await_hosts()
+        if f"{self.cloud.name}-{SPARE}" in self.cloud.hosts:
+            with self.cloud.admin.connect() as admin:
+                content.keep_out_of_scheduling(admin, self.cloud.spare)
         self.cloud.record()
         self._say(f"{len(self.cloud.hosts)} compute hosts take machines")
 

@@ -48,7 +48,7 @@ def _start(folder: Path, run_pid: int) -> None:
     log = folder / "cloud.log"
     with log.open("ab") as output:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "tests.lab.openstack", folder, "--while-pid", str(run_pid)],
+            [sys.executable, "-m", "tests.lab.openstack", folder, "--spare", "--while-pid", str(run_pid)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=os.environ,
         )  # fmt: skip
     (folder / "pid").write_text(str(supervisor.pid))
