@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from uuid import uuid4
 
-import orjson
+import msgspec
 from celery import Celery
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
@@ -72,7 +72,7 @@ class CeleryDispatcher:
                 _broker_errors(producer.connection),
             ):
                 producer.publish(
-                    orjson.dumps(message.body),
+                    msgspec.json.encode(message.body),
                     content_type="application/json",
                     content_encoding="utf-8",
                     exchange=EXCHANGE,

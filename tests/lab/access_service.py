@@ -21,6 +21,16 @@ CLIENT = ("vai", "vais-own-secret")
 AUDIENCE = "vai-api"
 
 
+_ANSWERS_OF_NO_USE = {
+    "garbage": b"<html>502 Bad Gateway</html>",
+    "no text": b'{"active": "\xff"}',
+    "deep": b"[" * 20_000,
+    "a list": b"[]",
+    "nothing": b"{}",
+    "huge": b'{"x": "' + b"x" * 1_000_000 + b'"}',
+}
+
+
 class AccessServicePeer:
     """State and address of the service."""
 
@@ -146,14 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
         trouble = self.service.trouble
         if trouble is None:
             return False
-        if trouble == "garbage":
-            self._send(200, b"<html>502 Bad Gateway</html>")
-        elif trouble == "a list":
-            self._send(200, b"[]")
-        elif trouble == "nothing":
-            self._send(200, b"{}")
-        elif trouble == "huge":
-            self._send(200, b'{"x": "' + b"x" * 1_000_000 + b'"}')
+        if trouble in _ANSWERS_OF_NO_USE:
+            self._send(200, _ANSWERS_OF_NO_USE[trouble])
         elif trouble == "500":
             self._send(500, b"{}")
         elif trouble == "redirect":

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx
-import orjson
+import msgspec
 
 from vai_app.domain.errors import ServiceUnavailable
 
@@ -50,8 +50,8 @@ class ServiceCaller:
         if response.status_code != HTTPStatus.OK:
             return Answer(response.status_code, {})
         try:
-            found = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
+            found = msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise self._away("its answer is no JSON") from error
         if not isinstance(found, dict):
             raise self._away("its answer is no JSON object")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
-import orjson
+import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -144,7 +144,7 @@ def _header_of(secret: str) -> dict[str, Any] | None:
     if len(parts) != 3:  # noqa: PLR2004 - header, claims, signature
         return None
     try:
-        header = orjson.loads(urlsafe_b64decode(parts[0].encode()))
-    except ValueError:
+        header = msgspec.json.decode(urlsafe_b64decode(parts[0].encode()))
+    except (ValueError, RecursionError, msgspec.DecodeError):
         return None
     return header if isinstance(header, dict) else None

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-import orjson
+import msgspec
 from flask import Response, request
 
 from vai_app.api.views import OperationView, operation_view
@@ -17,7 +17,7 @@ _ETAG = re.compile(r'"(\d{1,9})"')
 
 def answer(view: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a view as JSON."""
-    return Response(orjson.dumps(view, option=orjson.OPT_UTC_Z), status, headers, mimetype="application/json")
+    return Response(msgspec.json.encode(view), status, headers, mimetype="application/json")
 
 
 def accepted(operation: Operation) -> Response:

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Any
 
-import orjson
+import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -207,7 +207,7 @@ class Protection:
             correlation_id=request_id,
             errors=[],
         )
-        body = orjson.dumps(view)
+        body = msgspec.json.encode(view)
         actor = (self._known.bearer(digest) if digest else None) or "unknown"
         refusal = Refusal(f"{error.problem} ({by.name})", actor, address, environ["REQUEST_METHOD"], "(any)")
         self._refusals.record(refusal, request_id)

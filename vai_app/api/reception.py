@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 
-import orjson
+import msgspec
 
 from vai_app.api.auth import CORRELATION_HEADER
 from vai_app.api.documentation import PROBLEM_TYPE
@@ -56,7 +56,7 @@ class Refused:
             correlation_id=correlation_id,
             errors=[],
         )
-        body = orjson.dumps(view)
+        body = msgspec.json.encode(view)
         headers = {
             "Content-Type": PROBLEM_TYPE,
             "Content-Length": str(len(body)),

@@ -1,10 +1,23 @@
 """Turns domain dataclasses into documents and back, from the dataclasses' own types: no field is listed twice."""
 
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter
+import msgspec
 
 T = TypeVar("T")
+
+_KEPT = (datetime, bytes)  # what MongoDB stores as it is
+
+
+def to_stored(value: Any) -> Any:
+    """Return what is stored of a dataclass or of a collection of them."""
+    return msgspec.to_builtins(value, builtin_types=_KEPT)
+
+
+def from_stored(stored: Any, kind: type[T]) -> T:
+    """Return the value of a kind; fields that its dataclass does not know are left out."""
+    return msgspec.convert(stored, kind)
 
 
 class Codec(Generic[T]):
@@ -12,15 +25,15 @@ class Codec(Generic[T]):
 
     def __init__(self, kind: type[T]) -> None:
         """``kind`` is a dataclass of the domain."""
-        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+        self._kind = kind
 
     def to_document(self, value: T) -> dict[str, Any]:
         """Return the document, ready to be stored."""
-        document: dict[str, Any] = self._adapter.dump_python(value, warnings=False)
+        document: dict[str, Any] = to_stored(value)
         document["_id"] = document.pop("id")
         return document
 
     def from_document(self, document: dict[str, Any]) -> T:
-        """Return the value; fields that the dataclass does not know are left out. The document gains an ``id``."""
+        """Return the value. The document gains an ``id``."""
         document["id"] = document["_id"]
-        return self._adapter.validate_python(document)
+        return from_stored(document, self._kind)

@@ -6,7 +6,6 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from pydantic import TypeAdapter
 from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
@@ -15,7 +14,7 @@ from pymongo.errors import DuplicateKeyError
 from vai_app.domain.datacenters import About, Connection, Datacenter, Inventory, Reachability
 from vai_app.domain.errors import Conflict, NameTaken, NotFound, PreconditionFailed
 from vai_app.domain.ports import Clock, DatacenterChange
-from vai_app.store.codec import Codec
+from vai_app.store.codec import Codec, to_stored
 from vai_app.store.documents import DatacenterDocument, MachineDocument, collection_of
 from vai_app.store.encryption import Cipher
 from vai_app.store.errors import translated
@@ -24,8 +23,6 @@ from vai_app.store.listings import ENDED
 REMEMBER_SECONDS = 1.0
 
 _codec = Codec(Datacenter)
-_inventory = TypeAdapter(Inventory)
-_about = TypeAdapter(About)
 _SHARED_WITH_CONNECTION = {each.name for each in fields(Datacenter)} & {each.name for each in fields(Connection)}
 
 
@@ -129,9 +126,9 @@ class MongoDatacenters:
         """Store what was observed."""
         changes: dict[str, Any] = {"reachability": Reachability.REACHABLE.value, "problem": None}
         if about is not None:
-            changes["about"] = _about.dump_python(about)
+            changes["about"] = to_stored(about)
         if inventory is not None:
-            changes |= {"inventory": _inventory.dump_python(inventory), "observed_at": self._clock()}
+            changes |= {"inventory": to_stored(inventory), "observed_at": self._clock()}
         return self._record(datacenter_id, changes)
 
     def record_unreachable(self, datacenter_id: str, problem: str) -> bool:

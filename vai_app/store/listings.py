@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import TypeAdapter
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
@@ -25,10 +24,9 @@ from vai_app.domain.virtual_machines import (
     VirtualMachine,
     drift_of,
 )
-from vai_app.store.codec import Codec
+from vai_app.store.codec import Codec, from_stored
 
 _codec = Codec(VirtualMachine)
-_spec = TypeAdapter(MachineSpec)
 _LEAN = (
     "name",
     "tenant",
@@ -169,7 +167,7 @@ def _compare(found: _Listing, record: Record, seen: MachineObservation) -> None:
     if record["state"] == MachineState.REQUESTED or found.knows_less_than(record):
         return
     ours = record["tenant"] is not None
-    drift = list(drift_of(_spec.validate_python(record["spec"]), seen)) if ours else []
+    drift = list(drift_of(from_stored(record["spec"], MachineSpec), seen)) if ours else []
     shown: dict[str, Any] = {
         "name": record["name"] if ours else seen.name,
         "provider_ref": seen.ref,

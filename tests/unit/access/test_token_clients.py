@@ -23,7 +23,8 @@ from vai_app.services.access import AccessService
 from vai_app.settings import Settings
 
 ANN = Principal("ann", "acme", ("developer",))
-TROUBLES = ("garbage", "a list", "nothing", "huge", "500", "redirect", "slow")
+_DEEP = base64.urlsafe_b64encode(b"[" * 6000).decode()
+TROUBLES = ("garbage", "no text", "deep", "a list", "nothing", "huge", "500", "redirect", "slow")
 
 
 @pytest.fixture
@@ -189,7 +190,8 @@ def test_a_changed_token_is_refused(peer: AccessServicePeer, client: Client) -> 
 
 
 @pytest.mark.parametrize(
-    "secret", ["a.b.c", "...", "..", "é.é.é", "vai_embedded", "e30.e30.e30", "W10.e30.e30", "x" * 8000]
+    "secret",
+    ["a.b.c", "...", "..", "é.é.é", "vai_embedded", "e30.e30.e30", "W10.e30.e30", "x" * 8000, f"{_DEEP}.e30.e30"],
 )
 def test_what_is_no_signed_token_is_refused_without_a_call(
     peer: AccessServicePeer, client: Client, secret: str

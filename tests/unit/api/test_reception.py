@@ -1,6 +1,6 @@
 """Where a request ends, whatever the pieces it comes in."""
 
-import orjson
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +51,7 @@ def test_what_would_never_be_served_is_refused_before_its_body_comes(sent: bytes
     head, _, body = refused.answer().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"Content-Length: %d" % len(body) in head
-    assert orjson.loads(body)["type"] == f"/problems/{problem}"
+    assert msgspec.json.decode(body)["type"] == f"/problems/{problem}"
 
 
 def test_a_request_whose_time_is_over_is_told_so() -> None:
