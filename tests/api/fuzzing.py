@@ -86,6 +86,11 @@ class Traffic:
                 self._vai.run()
                 self._refill()
 
+    @property
+    def asked(self) -> int:
+        """How many requests were answered."""
+        return sum(self.answers.values())
+
     def succeeded(self) -> set[tuple[str, str]]:
         """Return every method and path that answered at least one request with success."""
         return {(method, path) for method, path, status in self.answers if status < HTTPStatus.MULTIPLE_CHOICES}
@@ -142,7 +147,7 @@ class Traffic:
             real = {"datacenter": "berlin", "image": "debian-12", "networks": [], "location": {}}
             return body | changes | real | {"name": f"fuzzed-{next(self._numbers)}"}
         if case.path == f"{API}/batches":
-            return body | {"datacenters": [], "machines": [self._member(each) for each in body["machines"][:2]]}
+            return body | {"datacenters": ["berlin"], "machines": [self._member(each) for each in body["machines"][:2]]}
         if "/datacenters" not in case.path:
             return body | changes
         if "endpoint" in body:
@@ -205,7 +210,9 @@ class Traffic:
         return operation
 
     def _ids(self, query: str) -> list[str]:
-        return [each["id"] for each in self._root.get(f"{API}/{query}").json["items"]]
+        listed = self._root.get(f"{API}/{query}")
+        assert listed.status_code == 200, listed.text
+        return [each["id"] for each in listed.json["items"]]
 
 
 def _renamed(body: Json) -> Json:
