@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import acceptance, creation, inventory, listing, placement, protection
+from bench import acceptance, creation, inventory, listing, openstack, placement, protection
 from bench.measurement import Measurement, machine
 
 BENCHES: dict[str, Callable[[int], Iterator[Measurement]]] = {
@@ -19,6 +19,7 @@ BENCHES: dict[str, Callable[[int], Iterator[Measurement]]] = {
     "neighbour": creation.hanging_neighbour,
     "placement": placement.placement,
     "protection": protection.honest_throughput,
+    "openstack": openstack.servers_and_calls,
 }
 
 

@@ -34,10 +34,10 @@ def rates(runs: int) -> Iterator[Measurement]:
             vcsim = own.vcsim("-task-delay", f"{delay}ms")
             vai = own.vai()
             vai.register("vc1", vcsim)
-            _through_vai(vai, ["vc1"], 20)  # both sides warm
+            through_vai(vai, ["vc1"], 20)  # both sides warm
             _by_hand(vcsim, 20)
             ours, reference = in_turns(
-                runs, partial(_through_vai, vai, ["vc1"], MACHINES), partial(_by_hand, vcsim, MACHINES)
+                runs, partial(through_vai, vai, ["vc1"], MACHINES), partial(_by_hand, vcsim, MACHINES)
             )
         yield measurement(
             f"create_delete_delay_{delay}ms",
@@ -55,7 +55,7 @@ def completion_lag(runs: int) -> Iterator[Measurement]:
         vcsim = own.vcsim("-task-delay", "500ms")
         vai = own.vai()
         vai.register("vc1", vcsim)
-        _through_vai(vai, ["vc1"], 10)
+        through_vai(vai, ["vc1"], 10)
         ours, reference = in_turns(runs, lambda: _lag_of_vai(vai, vcsim), lambda: _lag_by_hand(vcsim))
     yield measurement(
         "completion_lag_p95",
@@ -74,12 +74,12 @@ def hanging_neighbour(runs: int) -> Iterator[Measurement]:
         vai = own.vai()
         for number, vcsim in enumerate(vcsims):
             vai.register(f"vc{number}", vcsim)
-        _through_vai(vai, ["vc0", "vc1", "vc2"], 30)
+        through_vai(vai, ["vc0", "vc1", "vc2"], 30)
 
         def with_third(*, hanging: bool) -> float:
             vcsims[2].call_delay(3_600_000 if hanging else 0)
             stuck = [vai.create(f"stuck-{next(_serial)}", "vc2") for _ in range(20)]
-            rate = _through_vai(vai, ["vc0", "vc1"], 100)
+            rate = through_vai(vai, ["vc0", "vc1"], 100)
             if hanging:
                 for operation in stuck:
                     vai.client.post(f"/operations/{operation['id']}/cancel")
@@ -98,14 +98,13 @@ def hanging_neighbour(runs: int) -> Iterator[Measurement]:
     )
 
 
-def _through_vai(vai: Vai, datacenters: Sequence[str], count: int) -> float:
-    """Create and delete through REST. Returns machines per second."""
+def through_vai(vai: Vai, datacenters: Sequence[str], count: int, **changes: Any) -> float:
+    """Create and delete through REST; ``changes`` are of each request. Returns machines per second."""
     names = [f"ours-{next(_serial)}" for _ in range(count)]
     started_at = time.monotonic()
     with ThreadPoolExecutor(THREADS) as clients:
-        made = list(
-            clients.map(lambda pair: vai.create(pair[1], datacenters[pair[0] % len(datacenters)]), enumerate(names))
-        )
+        where = itertools.cycle(datacenters)
+        made = list(clients.map(lambda name, at: vai.create(name, at, **changes), names, where))
         _await_ended(vai, [operation["id"] for operation in made])
         removed = list(
             clients.map(lambda operation: vai.client.delete(f"/virtual-machines/{operation['machine_id']}"), made)

@@ -25,6 +25,7 @@ class Capability(StrEnum):
     CREATE_FROM_IMAGE = "create-from-image"  # request_create accepts spec.image
     CREATE_FROM_SCRATCH = "create-from-scratch"  # request_create accepts no image
     CREATES_RUNNING = "creates-running"  # request_create makes a machine that runs at once
+    DELETES_RUNNING = "deletes-running"  # request_delete removes a machine whether it runs or not
     UNIQUE_NAMES = "unique-names"  # request_create refuses a name that is taken
     CHOOSE_HOST = "choose-host"  # request_create honours location.host
     CHOOSE_DATASTORE = "choose-datastore"  # request_create honours location.datastore
@@ -97,7 +98,7 @@ class Machines(ABC):
     def request_delete(self, ref: str) -> NativeTask | None:
         """Ask for a stopped machine and its disks to be removed; ``None`` when there is no such machine.
 
-        Raises Conflict when the machine is powered on.
+        Raises Conflict when the machine is powered on, unless the driver declares DELETES_RUNNING.
         """
 
     @abstractmethod

@@ -122,7 +122,7 @@ class StartMachine(MachineStep):
 
 
 class StopMachine(MachineStep):
-    """``vai.stop_vm``: the machine that is to be removed is ours, and does not run."""
+    """``vai.stop_vm``: the machine that is to be removed is ours, and does not run where that would be in the way."""
 
     name = StepName.STOP_VM
 
@@ -138,7 +138,7 @@ class StopMachine(MachineStep):
         if seen.mark is None or seen.mark.machine_id != operation.target_id:
             message = f"{seen.name} does not bear this machine's mark and is left alone. Adopt it to manage it."
             raise Conflict(message)
-        return hypervisor.request_power(ref, PowerAction.STOP) if seen.power is not Power.OFF else None
+        return hypervisor.request_power(ref, PowerAction.STOP) if _must_stop(hypervisor, seen) else None
 
     def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:
         """Remember whether it ran."""
@@ -249,6 +249,11 @@ def _request_removal(hypervisor: Hypervisor, found: MachineObservation) -> Nativ
     if found.making is Making.UNDER_WAY:
         message = f"The datacenter is still making {found.name}; it is removed when it is made."
         raise ProviderBusy(message)
-    if found.power is not Power.OFF:
+    if _must_stop(hypervisor, found):
         return hypervisor.request_power(found.ref, PowerAction.STOP)
     return hypervisor.request_delete(found.ref)
+
+
+def _must_stop(hypervisor: Hypervisor, seen: MachineObservation) -> bool:
+    """Whether the machine cannot be removed as it is."""
+    return seen.power is not Power.OFF and Capability.DELETES_RUNNING not in hypervisor.capabilities

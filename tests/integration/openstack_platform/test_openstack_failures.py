@@ -33,7 +33,7 @@ from vai_app.domain.errors import (
     VaiError,
 )
 from vai_app.domain.hypervisor import CreateRequest, NativeTask, TaskObservation
-from vai_app.domain.virtual_machines import Location, MachineSpec, Mark, Power, PowerAction, Size
+from vai_app.domain.virtual_machines import Location, MachineSpec, Mark, Size
 from vai_app.drivers.openstack import OpenStackHypervisor
 
 pytestmark = [pytest.mark.spec(27), pytest.mark.spec(29)]
@@ -65,9 +65,7 @@ def _end(hypervisor: OpenStackHypervisor, task: NativeTask | None) -> TaskObserv
 
 
 def _remove(hypervisor: OpenStackHypervisor, ref: str) -> None:
-    """Stop and delete, asking again what Nova is too busy for, as steps of VAI do."""
-    if hypervisor.observe_machine(ref).power is Power.ON:
-        _end(hypervisor, hypervisor.request_power(ref, PowerAction.STOP))
+    """Delete, asking again what Nova is too busy for, as steps of VAI do."""
     asked: list[NativeTask | None] = []
 
     def accepted() -> bool:
