@@ -36,9 +36,9 @@ check: $(VENV)/.dev ## ruff, mypy, import-linter, codespell, pip-audit
 	$(BIN)/codespell
 	$(BIN)/python -m tests.audit
 
-chaos: $(VENV)/.dev ## 200 creates and deletes while processes are killed; SEED=n repeats a run
+chaos: $(VENV)/.dev ## 200 creates and deletes while processes are killed; SEED=n repeats; OPENSTACK=n more there
 	$(BIN)/python -m tests.lab.debian
-	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(OPENSTACK),--openstack $(OPENSTACK))
 
 bench: $(VENV)/.dev ## measure against hand-written programs; writes bench/results/*.json
 	$(BIN)/python -m tests.lab.debian

@@ -4,24 +4,24 @@ import random
 import secrets
 import time
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
 import httpx
 
-from tests.chaos.witness import Witness
+from tests.chaos.sites import Site
 from tests.lab.mongo import Mongo
 from tests.lab.process import wait_until
 from tests.lab.rabbitmq import RabbitMQ
-from tests.lab.vai import Vai, machine
+from tests.lab.vai import Vai
 from tests.lab.valkey import Valkey
-from tests.lab.vcsim import Vcsim
 from vai_app.cli.client import Json
 
 RABBITMQ = "rabbitmq"
-TASK_DELAY_MILLISECONDS = 300
 CLIENTS = 16
 PATIENCE_SECONDS = 120.0
 LEASE_SECONDS = 10.0
@@ -41,28 +41,36 @@ class Report:
     duplicates: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
-    orphaned_files: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
     endless: list[str] = field(default_factory=list)
+    lost_answers: int = 0
     seconds: float = 0.0
 
     @property
     def clean(self) -> bool:
         """Whether nothing was lost, doubled, left or endless, and every request was granted."""
-        return not (self.refused or self.duplicates or self.lost or self.orphans or self.orphaned_files or self.endless)
+        return not (self.refused or self.duplicates or self.lost or self.orphans or self.leftovers or self.endless)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A machine that stays until the end."""
+
+    site: Site
+    machine_id: str
+    name: str
 
 
 class KillTest:
     """One run, repeatable by its seed as far as processes can be."""
 
-    def __init__(self, folder: Path, *, seed: int, machines: int, seconds: float) -> None:
-        """``machines`` are made and removed within ``seconds`` of killing; then the dust settles."""
+    def __init__(self, folder: Path, sites: Mapping[Site, int], *, seed: int, seconds: float) -> None:
+        """At each site so many machines are made and removed in ``seconds`` of killing; then the dust settles."""
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
-        self._machines = machines
+        self._sites = sites
         self._seconds = seconds
         self._report = Report(seed)
         self._mongo, self._valkey, self._rabbitmq = Mongo(folder), Valkey(folder), RabbitMQ(folder)
-        self._datastores = folder / "vcsim"
-        self._vcsim = Vcsim(self._datastores, "-task-delay", f"{TASK_DELAY_MILLISECONDS}ms")
         self._vai = Vai(
             folder / "vai",
             mongo_url=self._mongo.url,
@@ -74,38 +82,41 @@ class KillTest:
 
     def run(self) -> Report:
         """Start everything, let it be killed, look at the result and end everything."""
-        servers = (self._mongo, self._valkey, self._rabbitmq, self._vcsim)
-        try:
-            for server in servers:
+        with ExitStack() as stack:
+            for server in (self._mongo, self._valkey, self._rabbitmq):
+                stack.callback(server.stop)
                 server.start()
-            with self._vai.running():
-                self._vai.register("vc1", self._vcsim)
-                witness = Witness(self._vcsim, self._datastores)
-                self._run(witness)
-                witness.close()
-        finally:
-            for server in servers:
-                server.stop()
+            stack.enter_context(self._vai.running())
+            for site in self._sites:
+                site.start(self._vai)
+                stack.callback(site.stop)
+            self._run()
+        self._report.lost_answers = sum(site.trouble.lost_answers for site in self._sites)
         return self._report
 
-    def _run(self, witness: Witness) -> None:
+    def _run(self) -> None:
         started_at = time.monotonic()
         calm = Event()
         killer = Thread(target=self._kill_at_random, args=(calm,))
-        watch = Thread(target=self._watch_for_doubles, args=(witness, calm))
-        begin_after = sorted(self._random.uniform(0, self._seconds * 0.8) for _ in range(self._machines))
-        killer.start()
-        watch.start()
+        watches = [Thread(target=self._watch_for_doubles, args=(site, calm)) for site in self._sites]
+        plan = sorted(
+            (self._random.uniform(0, self._seconds * 0.8), number, site)
+            for site, machines in self._sites.items()
+            for number in range(machines)
+        )
+        for thread in (killer, *watches):
+            thread.start()
         with ThreadPoolExecutor(CLIENTS) as clients:
             lives = [
-                clients.submit(self._live, number, started_at + after, keep=number % _KEPT == 0)
-                for number, after in enumerate(begin_after)
+                clients.submit(self._live, site, number, started_at + after, keep=number % _KEPT == 0)
+                for after, number, site in plan
             ]
             killer.join()
             ends = [life.result() for life in lives]
         calm.set()
-        watch.join()
-        self._settle(witness, dict(end for end in ends if end is not None))
+        for watch in watches:
+            watch.join()
+        self._settle([end for end in ends if end is not None])
         self._report.seconds = time.monotonic() - started_at
 
     def _kill_at_random(self, calm: Event) -> None:
@@ -113,6 +124,8 @@ class KillTest:
         until = time.monotonic() + self._seconds
         while time.monotonic() < until:
             calm.wait(self._random.uniform(0.5, 3.0))
+            for site in self._sites:
+                site.disturb()
             victim = self._random.choice(victims)
             self._report.kills[victim] += 1
             if victim == RABBITMQ:
@@ -124,21 +137,21 @@ class KillTest:
                 calm.wait(self._random.uniform(0.0, 2.0))
                 self._vai.restart(victim)
 
-    def _watch_for_doubles(self, witness: Witness, calm: Event) -> None:
-        while not calm.wait(0.5):
-            self._report.duplicates += witness.doubled()
+    def _watch_for_doubles(self, site: Site, calm: Event) -> None:
+        while not calm.wait(site.look_seconds):
+            self._report.duplicates += site.doubled()
 
-    def _live(self, number: int, begin_at: float, *, keep: bool) -> tuple[str, str] | None:
-        """Make a machine and, unless it is kept, remove it. Returns id and name of a kept one."""
+    def _live(self, site: Site, number: int, begin_at: float, *, keep: bool) -> Kept | None:
+        """Make a machine and, unless it is kept, remove it."""
         time.sleep(max(0.0, begin_at - time.monotonic()))  # a client's pause between requests
-        name = f"chaos-{number:03}"
-        made = self._ask("POST", "/virtual-machines", machine(name, "vc1"))
+        name = f"chaos-{site.datacenter}-{number:03}"
+        made = self._ask("POST", "/virtual-machines", site.request(name))
         if made["state"] != "succeeded":
             self._report.refused.append(f"create {name}: {made['state']}: {made['problem']}")
             return None
         self._report.created += 1
         if keep:
-            return made["machine_id"], name
+            return Kept(site, made["machine_id"], name)
         self._remove(made["machine_id"], name)
         return None
 
@@ -179,13 +192,13 @@ class KillTest:
                 raise TimeoutError(message)
             time.sleep(0.2)
 
-    def _settle(self, witness: Witness, kept: dict[str, str]) -> None:
-        """Compare vCenter with what was promised: with the kept machines, and again without them."""
+    def _settle(self, kept: list[Kept]) -> None:
+        """Compare each site with what was promised: with the kept machines, and again without them."""
         self._note_endless()
-        self._compare(witness, kept)
-        for machine_id, name in kept.items():
-            self._remove(machine_id, name)
-        self._compare(witness, {})
+        self._compare(kept)
+        for each in kept:
+            self._remove(each.machine_id, each.name)
+        self._compare([])
 
     def _note_endless(self) -> None:
         def ended() -> bool:
@@ -196,11 +209,13 @@ class KillTest:
         except TimeoutError:
             self._report.endless += [each["id"] for each in self._vai.client.items("/operations", open="true")]
 
-    def _compare(self, witness: Witness, promised: dict[str, str]) -> None:
-        seen = witness.machines()
-        present = {each.machine_id for each in seen}
-        self._report.duplicates += witness.doubled()
-        self._report.lost += [name for machine_id, name in promised.items() if machine_id not in present]
-        self._report.lost += [f"{each.name} is off" for each in seen if not each.powered_on]
-        self._report.orphans += [each.name for each in seen if each.machine_id not in promised]
-        self._report.orphaned_files += witness.orphaned_files()
+    def _compare(self, kept: list[Kept]) -> None:
+        for site in self._sites:
+            promised = {each.machine_id: each.name for each in kept if each.site is site}
+            seen = site.seen()
+            present = {each.machine_id for each in seen}
+            self._report.duplicates += site.doubled()
+            self._report.lost += [name for machine_id, name in promised.items() if machine_id not in present]
+            self._report.lost += [f"{each.name} is off" for each in seen if not each.powered_on]
+            self._report.orphans += [each.name for each in seen if each.machine_id not in promised]
+            self._report.leftovers += site.leftovers()

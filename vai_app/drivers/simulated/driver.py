@@ -38,7 +38,21 @@ def connect(connection: Connection) -> Hypervisor:
 class SimulatedHypervisor(Hypervisor):
     """Machines that are rows."""
 
-    capabilities = frozenset(Capability) - {Capability.CREATES_RUNNING}
+    capabilities = frozenset(
+        {
+            Capability.CREATE_FROM_IMAGE,
+            Capability.CREATE_FROM_SCRATCH,
+            Capability.UNIQUE_NAMES,
+            Capability.CHOOSE_HOST,
+            Capability.CHOOSE_DATASTORE,
+            Capability.RESIZE_STOPPED,
+            Capability.RESIZE_RUNNING,
+            Capability.GUEST_SHUTDOWN,
+            Capability.SUSPEND,
+            Capability.ADOPT,
+            Capability.HOST_STATES,
+        }
+    )
 
     def __init__(self, connection: Connection) -> None:
         """Check the options; open nothing."""
