@@ -99,7 +99,12 @@ class UserInstallation:
 
     def wait_empty(self) -> None:
         """Wait until nothing of this installation runs. Raises TimeoutError."""
-        wait_until(lambda: self.processes() == [], seconds=_END_SECONDS, what="nothing is left running")
+        try:
+            wait_until(lambda: self.processes() == [], seconds=_END_SECONDS, what="nothing is left running")
+        except TimeoutError as late:
+            left = [(each.pid, each.ppid(), each.status(), each.cmdline()) for each in self.processes()]
+            message = f"{late}: {left}"
+            raise TimeoutError(message) from late
 
     def end_by_force(self) -> None:
         """Leave nothing behind, whatever a test came to."""

@@ -48,6 +48,7 @@ class MortalHypervisor:
 
     def __init__(self, real: Any, death: Death) -> None:
         self._real, self._death = real, death
+        self.capabilities = real.capabilities
 
     def __getattr__(self, name: str) -> Any:
         return partial(self._death.around, getattr(self._real, name))

@@ -8,6 +8,7 @@ from vai_app.domain.errors import Conflict, NotFound, ProviderBusy, ProviderForb
 from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskObservation
 from vai_app.domain.virtual_machines import MachineObservation, MachineSpec, Mark, Power, PowerAction, Size
 from vai_app.drivers.openstack.mapping import (
+    DELETED,
     MACHINE_KEY,
     TOKEN_KEY,
     Flavor,
@@ -98,7 +99,11 @@ class OpenStackHypervisor(Hypervisor):
     def find_by_token(self, token: str) -> MachineObservation | None:
         """Ask Nova for the server that is tagged with it."""
         rows = self._session.get("compute", "/servers/detail", tags=token)["servers"]
-        found = [seen for row in rows if (seen := observation_of(row)).mark and seen.mark.token == token]
+        found = [
+            seen
+            for row in rows
+            if row["status"] not in DELETED and (seen := observation_of(row)).mark and seen.mark.token == token
+        ]
         return found[0] if found else None
 
     def request_delete(self, ref: str) -> NativeTask | None:
@@ -152,7 +157,8 @@ class OpenStackHypervisor(Hypervisor):
 
     def list_machines(self) -> Iterator[MachineObservation]:
         """Read all servers of the project, page by page."""
-        return iter([observation_of(row) for row in self._session.pages("compute", "/servers/detail", "servers")])
+        rows = self._session.pages("compute", "/servers/detail", "servers")
+        return iter([observation_of(row) for row in rows if row["status"] not in DELETED])
 
     def wait_tasks(self, refs: Collection[str], timeout_seconds: float) -> list[TaskObservation]:
         """Look at all in one list, each half second until the timeout."""
@@ -173,6 +179,10 @@ class OpenStackHypervisor(Hypervisor):
 
     def _server(self, ref: str) -> Row:
         server: Row = self._session.get("compute", f"/servers/{ref}")["server"]
+        if server["status"] in DELETED:
+            # Nova shows it for a moment when it has removed it.
+            message = f"OpenStack has no machine {ref} any more."
+            raise NotFound(message)
         return server
 
     def _built(self, ref: str) -> Row:

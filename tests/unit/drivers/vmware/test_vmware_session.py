@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,14 +110,18 @@ def test_a_line_that_breaks_within_an_answer_is_a_vcenter_out_of_reach(peer: Pee
 
 
 def test_a_line_that_was_closed_while_idle_is_not_used_again(peer: Peer) -> None:
+    closed = threading.Semaphore(0)
+
     def last_words(line: ssl.SSLSocket, method: str) -> None:
         say(line, answer(method, "2026-01-01T00:00:00Z"))
         line.close()
+        closed.release()
 
     peer.replies["CurrentTime"] = last_words
     with peer.serving() as connection, session_at(connection) as session:
         for _ in range(3):
             ask(session)
+            assert closed.acquire(timeout=30)
     assert peer.heard.count("CurrentTime") == 3
 
 
