@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 3
 
-.PHONY: help run test check bench chaos docs docker-test clean venv lab-vsphere lab-openstack
+.PHONY: help run test check bench chaos race docs docker-test clean venv lab-vsphere lab-openstack
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -39,6 +39,10 @@ check: $(VENV)/.dev ## ruff, mypy, import-linter, codespell, pip-audit
 chaos: $(VENV)/.dev ## 200 creates and deletes while processes are killed; SEED=n repeats; OPENSTACK=n more there
 	$(BIN)/python -m tests.lab.debian
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(OPENSTACK),--openstack $(OPENSTACK))
+
+race: $(VENV)/.dev ## 64 clients, 10,000 requests for the last room and quota while workers are killed; SEED=n repeats
+	$(BIN)/python -m tests.lab.debian
+	$(BIN)/python -m tests.chaos.race $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/.dev ## measure against hand-written programs; writes bench/results/*.json
 	$(BIN)/python -m tests.lab.debian

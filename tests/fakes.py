@@ -8,6 +8,7 @@ from threading import RLock
 
 from tests.fake_lists import fits, page_of
 from tests.fake_machines import InMemoryMachines
+from tests.fake_reservations import InMemoryReservations
 from vai_app.domain.datacenters import About, Connection, Datacenter, Inventory, Reachability
 from vai_app.domain.errors import (
     Conflict,
@@ -457,6 +458,7 @@ class FakeStore:
     tokens: InMemoryTokens = field(init=False)
     configuration: InMemoryConfiguration = field(init=False)
     leases: InMemoryLeases = field(init=False)
+    reservations: InMemoryReservations = field(init=False)
 
     def __post_init__(self) -> None:
         machines = InMemoryMachines(self.clock)
@@ -468,6 +470,7 @@ class FakeStore:
             "tokens": InMemoryTokens(),
             "configuration": InMemoryConfiguration(),
             "leases": InMemoryLeases(self.clock),
+            "reservations": InMemoryReservations(),
         }
         for name, part in parts.items():
             object.__setattr__(self, name, part)

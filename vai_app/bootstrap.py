@@ -23,10 +23,10 @@ from vai_app.domain.ports import (
 from vai_app.drivers.pool import HypervisorPool
 from vai_app.services.access import AccessService
 from vai_app.services.batches import AwaitBatch, BatchPlacement, PlaceBatch
+from vai_app.services.capacity_review import CapacityReview
 from vai_app.services.controller import Controller
 from vai_app.services.datacenter_registry import DatacenterRegistry
 from vai_app.services.nudge import Nudge
-from vai_app.services.observed_capacity import ObservedCapacity
 from vai_app.services.placement import PlaceMachine, Placement
 from vai_app.services.policy_manager import PolicyManager
 from vai_app.services.provisioning import (
@@ -38,9 +38,11 @@ from vai_app.services.provisioning import (
     StartMachine,
     StopMachine,
 )
+from vai_app.services.quotas import PoliciesAndQuotas, Quotas
 from vai_app.services.reconciler import Reconciler
 from vai_app.services.refusals import RefusalLog
 from vai_app.services.request_validator import ValidateRequest
+from vai_app.services.resource_manager import ResourceManager
 from vai_app.services.steps import Step
 from vai_app.services.watcher import Watcher
 from vai_app.services.workflow import Workflow
@@ -56,6 +58,7 @@ class Services:
     settings: Settings
     controller: Controller
     placement: Placement
+    capacity: CapacityBook
     datacenter_registry: DatacenterRegistry
     access: AccessService
     policies: PolicyManager
@@ -107,9 +110,13 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
     dispatcher = dispatcher or CeleryDispatcher()
     nudge = Nudge(store.operations, dispatcher)
     hypervisors = HypervisorPool(datacenters=store.datacenters, share=settings.datacenter_share)
-    capacity = ObservedCapacity(datacenters=store.datacenters)
     policies = PolicyManager(configuration=store.configuration, events=store.events, clock=utc_now)
-    placement = build_placement(store.datacenters, store.machines, capacity, policies)
+    quotas = Quotas(policies=policies, reservations=store.reservations)
+    capacity = ResourceManager(
+        datacenters=store.datacenters, reservations=store.reservations, clock=utc_now, quotas=quotas
+    )
+    permissions = PoliciesAndQuotas(policies=policies, quotas=quotas)
+    placement = build_placement(store.datacenters, store.machines, capacity, permissions)
     controller = Controller(
         operations=store.operations,
         machines=store.machines,
@@ -127,6 +134,13 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         operations=store.operations,
         events=store.events,
         controller=controller,
+        review=CapacityReview(
+            reservations=store.reservations,
+            machines=store.machines,
+            operations=store.operations,
+            clock=utc_now,
+            lease_seconds=settings.operation_deadline_seconds,
+        ),
         clock=utc_now,
     )
     batches = BatchPlacement(
@@ -141,6 +155,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         settings=settings,
         controller=controller,
         placement=placement,
+        capacity=capacity,
         datacenter_registry=DatacenterRegistry(
             datacenters=store.datacenters, hypervisors=hypervisors, events=store.events, clock=utc_now
         ),
@@ -200,7 +215,7 @@ def build_steps(
         ValidateRequest(placement=placement, machines=machines),
         PlaceMachine(placement=placement, capacity=capacity, machines=machines),
         *(
-            kind(hypervisors=hypervisors, machines=machines)
+            kind(hypervisors=hypervisors, machines=machines, capacity=capacity)
             for kind in (
                 CreateMachine,
                 StartMachine,

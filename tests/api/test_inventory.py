@@ -64,6 +64,7 @@ def test_a_datacenter_that_was_never_listed_has_nothing_to_show(vai: Installatio
     assert admin.post(f"{API}/datacenters", json=vai.datacenter_body("oslo")).status_code == 201
     capacity = admin.get(f"{API}/datacenters/oslo/capacity").json
     assert capacity.pop("observed_at") is None
+    assert (capacity.pop("by_host"), capacity.pop("by_datastore")) == ([], [])
     assert set(capacity.values()) == {0}
     assert admin.get(f"{API}/hosts?datacenter=oslo").json["items"] == []
 
@@ -75,6 +76,15 @@ def test_capacity_and_hosts_count_what_machines_were_given(vai: Installation, an
     create(cpus=4, memory_mib=2048, disk_gib=16)
     vai.reconcile("berlin")
     after = ann.get(f"{API}/datacenters/berlin/capacity").json
+    rooms = [(each["reserved"]["cpus"], each["reserved"]["memory_mib"]) for each in after["by_host"]]
+    assert sorted(rooms) == [(0, 0), (4, 2048)]
+    for each in after["by_host"]:
+        assert (each["allocatable"], each["used"]) == (
+            {"cpus": 512, "memory_mib": 262_144},
+            {"cpus": 0, "memory_mib": 0},
+        )
+        assert each["free"]["memory_mib"] == 262_144 - each["reserved"]["memory_mib"]
+    assert sum(each["reserved_gib"] for each in after["by_datastore"]) == 16
     assert (after["used_cpus"], after["used_memory_mib"]) == (4, 2048)
     assert after["free_disk_gib"] == before["free_disk_gib"] - 16
     assert after["observed_at"] > before["observed_at"]

@@ -1,7 +1,6 @@
 """Clients that make and remove machines, a killer that ends processes at random, and the count of what came of it."""
 
 import random
-import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -11,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
-import httpx
-
+from tests.chaos.patient_client import PatientClient, is_open
 from tests.chaos.sites import Site
 from tests.lab.mongo import Mongo
 from tests.lab.process import wait_until
@@ -26,7 +24,6 @@ CLIENTS = 16
 PATIENCE_SECONDS = 120.0
 LEASE_SECONDS = 10.0
 _KEPT = 4  # every fourth machine stays until the end
-_OPEN = ("pending", "running", "undoing")
 
 
 @dataclass
@@ -79,6 +76,7 @@ class KillTest:
             lease_seconds=LEASE_SECONDS,
             inventory_seconds=5.0,
         )
+        self._client = PatientClient(self._vai, self._vai.token, patience_seconds=seconds + PATIENCE_SECONDS)
 
     def run(self) -> Report:
         """Start everything, let it be killed, look at the result and end everything."""
@@ -163,34 +161,11 @@ class KillTest:
             self._report.refused.append(f"delete {name}: {removed['state']}: {removed['problem']}")
 
     def _ask(self, method: str, path: str, body: Json | None) -> Json:
-        """Ask until it is accepted, always under the same key, and follow the operation to its end."""
-        key = secrets.token_hex(16)
-        accepted = self._until_answered(method, path, body, key)
-        deadline = time.monotonic() + self._seconds + PATIENCE_SECONDS
-        while (operation := self._until_answered("GET", f"/operations/{accepted['id']}"))["state"] in _OPEN:
-            if time.monotonic() > deadline:
-                self._report.endless.append(f"{operation['id']} {operation['state']} at {operation['step']}")
-                break
-            time.sleep(0.1)
+        """Ask until it is accepted, and follow the operation to its end."""
+        operation = self._client.end_of(self._client.send(method, path, body))
+        if is_open(operation):
+            self._report.endless.append(f"{operation['id']} {operation['state']} at {operation['step']}")
         return operation
-
-    def _until_answered(self, method: str, path: str, body: Json | None = None, key: str | None = None) -> Json:
-        deadline = time.monotonic() + self._seconds + PATIENCE_SECONDS
-        headers = {"Authorization": f"Bearer {self._vai.token}"} | ({"Idempotency-Key": key} if key else {})
-        url = f"{self._vai.client.base_url}/api/v1{path}"
-        while True:
-            try:
-                response = httpx.request(method, url, json=body, headers=headers, timeout=20, trust_env=False)
-                if response.status_code not in {502, 503, 504}:
-                    response.raise_for_status()
-                    answered: Json = response.json()
-                    return answered
-            except httpx.TransportError:
-                pass
-            if time.monotonic() > deadline:
-                message = f"{method} {path} was not answered"
-                raise TimeoutError(message)
-            time.sleep(0.2)
 
     def _settle(self, kept: list[Kept]) -> None:
         """Compare each site with what was promised: with the kept machines, and again without them."""

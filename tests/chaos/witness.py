@@ -12,6 +12,9 @@ from pyVmomi import vim
 from tests.lab.vcsim import Vcsim
 
 _MACHINE_KEY = "vai.machine"
+_PROPERTIES = (
+    "name", "config.extraConfig", "config.hardware.memoryMB", "runtime.powerState", "runtime.host"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Seen:
     name: str
     machine_id: str | None
     powered_on: bool
+    host: str | None = None
+    memory_mib: int = 0
 
 
 class Witness:
@@ -45,6 +50,17 @@ class Witness:
     def machines(self) -> list[Seen]:
         """Return every machine that was not there at the beginning."""
         return [seen for seen in self._all() if seen.name not in self._background]
+
+    def memory_of_hosts(self) -> dict[str, tuple[int, int]]:
+        """Return, for each host by reference, its MiB of memory and those that its machines were given together."""
+        content = self._instance.RetrieveContent()
+        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.HostSystem], recursive=True)
+        sizes = {host._moId: host.hardware.memorySize // 2**20 for host in view.view}
+        view.Destroy()
+        given = Counter[str]()
+        for seen in self._all():
+            given[seen.host or ""] += seen.memory_mib
+        return {ref: (size, given[ref]) for ref, size in sizes.items()}
 
     def all_names(self) -> set[str]:
         """Return the names of all machines, the background too."""
@@ -92,11 +108,7 @@ class Witness:
                     selectSet=[vim.PropertyCollector.TraversalSpec(type=type(view), path="view", skip=False)],
                 )
             ],
-            propSet=[
-                vim.PropertyCollector.PropertySpec(
-                    type=vim.VirtualMachine, pathSet=["name", "config.extraConfig", "runtime.powerState"]
-                )
-            ],
+            propSet=[vim.PropertyCollector.PropertySpec(type=vim.VirtualMachine, pathSet=[*_PROPERTIES])],
         )
         found = content.propertyCollector.RetrieveContents([specification])
         view.Destroy()
@@ -112,4 +124,6 @@ def _seen(properties: dict[str, object]) -> Seen:
         name=str(properties["name"]),
         machine_id=extra.get(_MACHINE_KEY),
         powered_on=properties.get("runtime.powerState") == "poweredOn",
+        host=getattr(properties.get("runtime.host"), "_moId", None),
+        memory_mib=int(str(properties.get("config.hardware.memoryMB", 0))),
     )

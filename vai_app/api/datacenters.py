@@ -132,9 +132,9 @@ class DatacenterCapacity(Confirmed):
 
     @documented(namespace, 200, CapacityView, problems=(404,), may="datacenters:read")
     def get(self, datacenter: str) -> Response:
-        """Show total and used capacity as last observed."""
-        found = services().datacenters.get(datacenter)
-        return answer(capacity_view(found.inventory, found.observed_at))
+        """Show what there is, what is used and reserved of it, and what is free, host by host."""
+        (found,) = services().capacity.snapshot([datacenter])
+        return answer(capacity_view(found))
 
 
 @hosts.route("")

@@ -185,6 +185,7 @@ Endpoint = Annotated[
 ]
 Secret = Annotated[str, StringConstraints(max_length=4096)]
 Credentials = dict[Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")], Secret]
+Ratio = Annotated[float, Field(gt=0, le=1000, strict=False)]
 TimeoutSeconds = Annotated[float, Field(gt=0, le=300, strict=False)]
 Certificate = Annotated[str, StringConstraints(max_length=65_536)]
 
@@ -199,6 +200,9 @@ class PlacementSettingsBody(Body):
     cost: float = Field(default=0.0, ge=0, le=1e9, strict=False, description="Of a machine, in the site's own unit.")
     latency_ms: float = Field(default=0.0, ge=0, le=1e6, strict=False, description="To its users.")
     preferred_by: list[Identifier] = Field(default=[], max_length=100, description="Tenants that would rather be here.")
+    cpu_ratio: Ratio = Field(default=16.0, description="Virtual CPUs for one of the hardware.")
+    memory_ratio: Ratio = Field(default=1.0, description="MiB given to machines for one of the hardware.")
+    disk_ratio: Ratio = Field(default=1.0, description="GiB promised for one of a datastore; above 1 with thin disks.")
 
     def settings(self) -> PlacementSettings:
         """Return the settings."""
@@ -208,6 +212,9 @@ class PlacementSettingsBody(Body):
             cost=self.cost,
             latency_ms=self.latency_ms,
             preferred_by=tuple(self.preferred_by),
+            cpu_ratio=self.cpu_ratio,
+            memory_ratio=self.memory_ratio,
+            disk_ratio=self.disk_ratio,
         )
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from vai_app.domain.datacenters import Datacenter, Host, HostState, Image, Inventory, PlacementSettings, Reachability
+from vai_app.domain.capacity import DatacenterCapacity, Room
+from vai_app.domain.datacenters import Datacenter, Host, HostState, Image, PlacementSettings, Reachability
 from vai_app.domain.events import Event
 from vai_app.domain.operations import Operation, OperationKind, OperationState, Problem, StepName
 from vai_app.domain.virtual_machines import MachineState, Power, VirtualMachine
@@ -174,8 +175,44 @@ class ImageView:
 
 
 @dataclass(slots=True)
+class RoomView:
+    """An amount of what machines take."""
+
+    cpus: int
+    memory_mib: int
+
+
+@dataclass(slots=True)
+class HostCapacityView:
+    """What one host may give out, by its allocation ratios, and who has it.
+
+    ``used`` is of machines that are not VAI's, ``reserved`` of those that VAI made, makes or adopted.
+    """
+
+    ref: str
+    name: str
+    state: HostState
+    allocatable: RoomView
+    used: RoomView
+    reserved: RoomView
+    free: RoomView
+
+
+@dataclass(slots=True)
+class DatastoreCapacityView:
+    """What one datastore may be promised, in GiB, and to whom."""
+
+    ref: str
+    name: str
+    allocatable_gib: int
+    used_gib: int
+    reserved_gib: int
+    free_gib: int
+
+
+@dataclass(slots=True)
 class CapacityView:
-    """The sums over the hosts that are up, and over the accessible datastores."""
+    """The sums over the hosts that are up, and over the accessible datastores; and each by itself."""
 
     hosts: int
     hosts_up: int
@@ -185,6 +222,8 @@ class CapacityView:
     used_memory_mib: int
     disk_gib: int
     free_disk_gib: int
+    by_host: Sequence[HostCapacityView]
+    by_datastore: Sequence[DatastoreCapacityView]
     observed_at: datetime | None
 
 
@@ -383,8 +422,9 @@ def image_view(image: Image, datacenter: Reference) -> ImageView:
     return ImageView(image.ref, image.name, datacenter, image.size_gib)
 
 
-def capacity_view(inventory: Inventory, observed_at: datetime | None) -> CapacityView:
-    """Return the sums of an inventory."""
+def capacity_view(capacity: DatacenterCapacity) -> CapacityView:
+    """Return what a datacenter has, and who has it."""
+    inventory = capacity.datacenter.inventory
     up = [host for host in inventory.hosts if host.state is HostState.UP]
     stores = [store for store in inventory.datastores if store.accessible]
     return CapacityView(
@@ -396,7 +436,30 @@ def capacity_view(inventory: Inventory, observed_at: datetime | None) -> Capacit
         used_memory_mib=sum(host.used_memory_mib for host in up),
         disk_gib=sum(store.capacity_gib for store in stores),
         free_disk_gib=sum(store.free_gib for store in stores),
-        observed_at=observed_at,
+        by_host=[
+            HostCapacityView(
+                ref=each.host.ref,
+                name=each.host.name,
+                state=each.host.state,
+                allocatable=_room_view(each.allocatable),
+                used=_room_view(each.used),
+                reserved=_room_view(each.reserved),
+                free=_room_view(each.free),
+            )
+            for each in capacity.hosts
+        ],
+        by_datastore=[
+            DatastoreCapacityView(
+                ref=each.datastore.ref,
+                name=each.datastore.name,
+                allocatable_gib=each.allocatable_gib,
+                used_gib=each.used_gib,
+                reserved_gib=each.reserved_gib,
+                free_gib=each.free_gib,
+            )
+            for each in capacity.datastores
+        ],
+        observed_at=capacity.datacenter.observed_at,
     )
 
 
@@ -421,6 +484,10 @@ def _problem_view(problem: Problem | None) -> ProblemView | None:
     if problem is None:
         return None
     return ProblemView(f"/problems/{problem.problem}", problem.title, problem.detail, problem.step)
+
+
+def _room_view(room: Room) -> RoomView:
+    return RoomView(room.cpus, room.memory_mib)
 
 
 def _running(operation: Operation) -> RunningOperation:

@@ -15,6 +15,7 @@ from vai_app.domain.datacenters import PlacementStrategy
 app = typer.Typer(help="Datacenters: register, watch over, forget.", no_args_is_help=True)
 
 Datacenter = Annotated[str, typer.Argument(help="Name or id of a datacenter.")]
+_BY_PART = ("by_host", "by_datastore")
 _PASSWORD_VARIABLE = "VAI_DATACENTER_PASSWORD"  # noqa: S105 - the name of a variable
 
 
@@ -71,8 +72,16 @@ def show_datacenter(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
     with client() as api:
         found = api.get(f"/datacenters/{datacenter}")
         capacity = api.get(f"/datacenters/{datacenter}/capacity")
-    rows = [(key.replace("_", " "), str(value)) for key, value in {**found, **capacity}.items()]
+    rows = [(key.replace("_", " "), str(value)) for key, value in {**found, **capacity}.items() if key not in _BY_PART]
     show({**found, "capacity": capacity}, as_json=as_json, table=lambda: print_table(found["name"], ("", ""), rows))
+
+
+@app.command("capacity")
+def capacity(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
+    """Show what each host and datastore may give, who has it, and what is free."""
+    with client() as api:
+        found = api.get(f"/datacenters/{datacenter}/capacity")
+    show(found, as_json=as_json, table=lambda: _print_capacity(found))
 
 
 @app.command("inventory")
@@ -104,14 +113,17 @@ def disable(datacenter: Datacenter, *, as_json: AsJson = False) -> None:
 
 
 @app.command("placement")
-def placement(
+def placement(  # noqa: PLR0913 - one parameter an option
     datacenter: Datacenter,
+    *,
     strategy: Annotated[PlacementStrategy | None, typer.Option(help="How its hosts are filled.")] = None,
     failover_hosts: Annotated[int | None, typer.Option(help="So many of its largest hosts may fail.", min=0)] = None,
     cost: Annotated[float | None, typer.Option(help="Of a machine, beside other datacenters.", min=0)] = None,
     latency_ms: Annotated[float | None, typer.Option(help="To its users.", min=0)] = None,
     preferred_by: Annotated[list[str] | None, typer.Option(help="Tenant that would rather be here.")] = None,
-    *,
+    cpu_ratio: Annotated[float | None, typer.Option(help="Virtual CPUs for one of the hardware.", min=0)] = None,
+    memory_ratio: Annotated[float | None, typer.Option(help="MiB given out for one of the hardware.", min=0)] = None,
+    disk_ratio: Annotated[float | None, typer.Option(help="GiB promised for one of a datastore.", min=0)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say how machines are placed in a datacenter; what is left out stays."""
@@ -121,6 +133,9 @@ def placement(
         "cost": cost,
         "latency_ms": latency_ms,
         "preferred_by": preferred_by,
+        "cpu_ratio": cpu_ratio,
+        "memory_ratio": memory_ratio,
+        "disk_ratio": disk_ratio,
     }
     with client() as api:
         path = f"/datacenters/{datacenter}"
@@ -181,6 +196,17 @@ def _print_datacenters(datacenters: list[Json]) -> None:
         for each in datacenters
     ]
     print_table("Datacenters", columns, rows)
+
+
+def _print_capacity(found: Json) -> None:
+    kinds = ("allocatable", "used", "reserved", "free")
+    hosts = [
+        (host["name"], host["state"], *(f"{host[kind]['cpus']} / {host[kind]['memory_mib']}" for kind in kinds))
+        for host in found["by_host"]
+    ]
+    print_table("Hosts: CPUs / MiB", ("name", "state", "allocatable", "by others", "reserved", "free"), hosts)
+    stores = [(store["name"], *(str(store[f"{kind}_gib"]) for kind in kinds)) for store in found["by_datastore"]]
+    print_table("Datastores: GiB", ("name", "allocatable", "by others", "reserved", "free"), stores)
 
 
 def _print_inventory(found: Json) -> None:

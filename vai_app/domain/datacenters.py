@@ -31,6 +31,7 @@ class Host:
     used_cpus: int = 0
     used_memory_mib: int = 0
     datastores: tuple[str, ...] = ()
+    own_ratios: bool = False  # cpus and memory_mib are what the hypervisor gives out, by allocation ratios of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ class PlacementSettings:
 
     ``failover_hosts`` is how many of its largest hosts may fail and leave room for all machines. ``cost`` (per
     machine, in the site's own unit) and ``latency_ms`` (to its users) compare datacenters; ``preferred_by`` are
-    the tenants that would rather be here.
+    the tenants that would rather be here. A ``*_ratio`` is how much of each thing is given out for one that is there:
+    16 virtual CPUs for one of the hardware, unless somebody says otherwise, as OpenStack has it.
     """
 
     strategy: PlacementStrategy = PlacementStrategy.SPREAD
@@ -128,6 +130,9 @@ class PlacementSettings:
     cost: float = 0.0
     latency_ms: float = 0.0
     preferred_by: tuple[str, ...] = ()
+    cpu_ratio: float = 16.0
+    memory_ratio: float = 1.0
+    disk_ratio: float = 1.0
 
 
 class Reachability(StrEnum):

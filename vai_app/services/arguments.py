@@ -8,6 +8,7 @@ from vai_app.domain.capacity import Room, room_of
 from vai_app.domain.operations import Operation
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
 from vai_app.domain.placement.batches import BatchRules
+from vai_app.domain.reservations import Owner
 from vai_app.domain.virtual_machines import Location, MachineSpec, PowerAction, Size
 
 
@@ -66,6 +67,11 @@ def wish_of(operation: Operation) -> PlacementWish:
         together_with=tuple(wish["together_with"]),
         scope=Scope(wish["scope"]),
     )
+
+
+def owner_of(operation: Operation) -> Owner:
+    """Return whose machine the operation makes or changes."""
+    return Owner(operation.tenant, roles_of(operation))
 
 
 def roles_of(operation: Operation) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from vai_app.domain.placement.batches import BatchProblem, BatchSolver, Seat, se
 from vai_app.domain.placement.checks import location_of
 from vai_app.domain.ports import CapacityBook, Clock, OperationRepository
 from vai_app.domain.virtual_machines import Location
-from vai_app.services.arguments import BatchMachine, machines_of, roles_of, rules_of
+from vai_app.services.arguments import BatchMachine, machines_of, owner_of, roles_of, rules_of
 from vai_app.services.nudge import Nudge
 from vai_app.services.placement import Placement, Refused
 from vai_app.services.plans import PLANS
@@ -183,7 +183,7 @@ class PlaceBatch(Step):
             machine_id = derived_id("vm", operation.id, number)
             room = machines_of(operation)[number].room
             location = Location(**place["location"])
-            if not self._capacity.reserve(machine_id, place["datacenter_id"], location, room):
+            if not self._capacity.reserve(machine_id, place["datacenter_id"], location, room, owner_of(operation)):
                 for earlier in range(number):
                     self._capacity.release(derived_id("vm", operation.id, earlier))
                 return False

@@ -177,7 +177,7 @@ class Controller:
     def resize_machine(self, context: RequestContext, machine_id: str, size: Size) -> Operation:
         """Accept another size. Raises NotFound, Conflict, MachineBusy, PolicyRefused."""
         machine = self._machines.get(machine_id, context.scope)
-        arguments = {"size": asdict(size)}
+        arguments = {"size": asdict(size), "roles": list(context.principal.roles)}
 
         def check() -> None:
             _require_active(machine, "resized")

@@ -9,7 +9,7 @@ from typing import Any
 
 from vai_app.domain.capacity import DatacenterCapacity
 from vai_app.domain.datacenters import Datacenter
-from vai_app.domain.errors import NotFound, VaiError
+from vai_app.domain.errors import NotFound, ProviderUnavailable, QuotaExceeded, VaiError
 from vai_app.domain.operations import Done, Operation, Outcome, Reject, StepName, Wait
 from vai_app.domain.placement.arrays import CapacityArrays
 from vai_app.domain.placement.asks import Affinity, Elsewhere, PlacementAsk, PlacementWish, Spot
@@ -31,11 +31,12 @@ from vai_app.domain.placement.explanation import (
 )
 from vai_app.domain.ports import CapacityBook, DatacenterRepository, MachineRepository, Permissions
 from vai_app.domain.virtual_machines import Location, MachineSpec
-from vai_app.services.arguments import roles_of, spec_of, wish_of
+from vai_app.services.arguments import owner_of, roles_of, spec_of, wish_of
 from vai_app.services.steps import Step, datacenter_of
 
 _LOOKS = 4
 _CONTENDED_SECONDS = 0.2
+_UNLISTED_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Placement:
         asked = self.ask(
             spec_of(operation), operation.tenant, datacenter_of(operation), wish_of(operation), seed=operation.id
         )
-        return replace(asked, roles=roles_of(operation))
+        return replace(asked, roles=roles_of(operation), machine_id=operation.target_id)
 
     def ask(
         self, spec: MachineSpec, tenant: str, datacenter_id: str, wish: PlacementWish, *, seed: str
@@ -243,14 +244,19 @@ class PlaceMachine(Step):
             ask = self._placement.ask_of(operation)
             if self._seated(operation, ask):
                 return Done({"locations": [operation.arguments["seat"]]})
+            if operation.attempts > 1:
+                # An attempt before may have reserved and died; what it holds must not stand in its own way.
+                self._capacity.release(operation.target_id)
             for _ in range(_LOOKS):
                 decision = self._placement.decide(ask)
+                if decision.datacenter.observed_at is None:
+                    return Wait(seconds=_UNLISTED_SECONDS, because=_unlisted(decision.datacenter))
                 for number, location in enumerate(decision.locations):
-                    if self._capacity.reserve(operation.target_id, decision.datacenter.id, location, ask.room):
+                    if self._reserve(operation, decision.datacenter.id, location, ask):
                         return self._placed(operation, decision, number)
         except Refused as refused:
             return Reject(refused.error, refused.explanation.as_document())
-        except NotFound as error:
+        except (NotFound, QuotaExceeded) as error:
             return Reject(error)
         return Wait(seconds=_CONTENDED_SECONDS)
 
@@ -264,7 +270,10 @@ class PlaceMachine(Step):
         seat = operation.arguments.get("seat")
         if seat is None:
             return False
-        return self._capacity.reserve(operation.target_id, ask.datacenter_id, Location(**seat), ask.room)
+        return self._reserve(operation, ask.datacenter_id, Location(**seat), ask)
+
+    def _reserve(self, operation: Operation, datacenter_id: str, location: Location, ask: PlacementAsk) -> bool:
+        return self._capacity.reserve(operation.target_id, datacenter_id, location, ask.room, owner_of(operation))
 
     def _placed(self, operation: Operation, decision: Decision, number: int) -> Done:
         if decision.datacenter.id != operation.datacenter_id:
@@ -276,6 +285,11 @@ class PlaceMachine(Step):
             datacenter_id=decision.datacenter.id,
             explanation=explanation.as_document(),
         )
+
+
+def _unlisted(datacenter: Datacenter) -> ProviderUnavailable:
+    """Return why nothing can be reserved yet in a datacenter whose hosts VAI does not know."""
+    return ProviderUnavailable(f"Datacenter {datacenter.name} has not been listed yet, so that its room is not known.")
 
 
 def _refuses(checks: Sequence[Check], *, may_wait: bool, hosts_decide: bool = False) -> bool:

@@ -136,6 +136,15 @@ class PolicyManager:
         """Return what all policies together allow a bearer of these roles in this tenant."""
         return strictest(self._snapshot().engine.policies_on(tenant, roles))
 
+    def limits_anybody_in(self, tenant: str, limits: Sequence[str]) -> bool:
+        """Whether a policy sets one of these limits for a bearer of any role in this tenant."""
+        return any(
+            getattr(policy.limits, limit) is not None
+            for policy in self._snapshot().engine.policies.values()
+            if not policy.tenants or tenant in policy.tenants
+            for limit in limits
+        )
+
     def evaluate(self, subject: Subject, permission: str, ask: MachineAsk = NOTHING_ASKED) -> Verdict:
         """Return what would become of a request, and why."""
         return self._snapshot().engine.judge(subject, permission, ask)

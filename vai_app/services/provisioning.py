@@ -3,12 +3,13 @@
 from contextlib import suppress
 from dataclasses import replace
 
+from vai_app.domain.capacity import room_of
 from vai_app.domain.errors import CapacityShort, Conflict, HostUnavailable, NameTaken, NotFound, ProviderBusy, VaiError
 from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskState
 from vai_app.domain.operations import Done, Fail, Operation, Outcome, StepName, Wait
-from vai_app.domain.ports import Hypervisors, MachineRepository
+from vai_app.domain.ports import CapacityBook, Hypervisors, MachineRepository
 from vai_app.domain.virtual_machines import MachineObservation, Making, Mark, Power, PowerAction
-from vai_app.services.arguments import action_of, candidates_of, size_of, spec_of
+from vai_app.services.arguments import action_of, candidates_of, owner_of, size_of, spec_of
 from vai_app.services.steps import ASKED_AT_ATTEMPT, LOOK_AGAIN_SECONDS, NativeStep, datacenter_of, error_of
 
 # A create that was asked for twice can meet itself: the name is taken and the machine not yet to be found.
@@ -19,10 +20,11 @@ _TWIN_PAUSE_SECONDS = 1.0
 class MachineStep(NativeStep):
     """A native step on the operation's machine."""
 
-    def __init__(self, *, hypervisors: Hypervisors, machines: MachineRepository) -> None:
+    def __init__(self, *, hypervisors: Hypervisors, machines: MachineRepository, capacity: CapacityBook) -> None:
         """Collaborators."""
         super().__init__(hypervisors=hypervisors)
         self._machines = machines
+        self._capacity = capacity
 
     def _provider_ref(self, operation: Operation) -> str | None:
         """Return the machine at the provider: made by this operation, named by it, or recorded before it."""
@@ -67,8 +69,8 @@ class CreateMachine(MachineStep):
         if isinstance(error, NameTaken):
             return self._after_name_taken(operation, error)
         if isinstance(error, CapacityShort | HostUnavailable):
-            following = operation.memo.get("candidate", 0) + 1
-            if following < len(candidates_of(operation)):
+            following = self._next_candidate(operation)
+            if following is not None:
                 return Wait(seconds=0, memo={"candidate": following}, because=error, forget_task=True)
         return super().recover(operation, error)
 
@@ -85,6 +87,15 @@ class CreateMachine(MachineStep):
             found = hypervisor.find_by_token(operation.id)
             task = _request_removal(hypervisor, found) if found else None
         return Wait(seconds=LOOK_AGAIN_SECONDS, native_task=task) if task else Done()
+
+    def _next_candidate(self, operation: Operation) -> int | None:
+        """Return the next candidate that has room, where the machine's reservation is now."""
+        locations, room = candidates_of(operation), room_of(spec_of(operation).size)
+        for number in range(operation.memo.get("candidate", 0) + 1, len(locations)):
+            place = (datacenter_of(operation), locations[number])
+            if self._capacity.reserve(operation.target_id, *place, room, owner_of(operation)):
+                return number
+        return None
 
     def _after_name_taken(self, operation: Operation, error: VaiError) -> Outcome:
         found = self._find(operation)
@@ -166,6 +177,7 @@ class DeleteMachine(MachineStep):
 
     def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - it is gone
         """Close the record."""
+        self._capacity.release(operation.target_id)
         self._machines.record_deleted(operation.target_id)
         return Done()
 
@@ -198,7 +210,9 @@ class ResizeMachine(MachineStep):
 
     def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
         """Ask for the size."""
-        return hypervisor.request_resize(self._existing_ref(operation), size_of(operation))
+        ref = self._existing_ref(operation)
+        self._capacity.resize(operation.target_id, size_of(operation), owner_of(operation), done=False)
+        return hypervisor.request_resize(ref, size_of(operation))
 
     def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
         """Record the size; a disk that was left as it is keeps the size that is known of it."""
@@ -207,6 +221,13 @@ class ResizeMachine(MachineStep):
             machine = self._machines.get(operation.target_id, None)
             size = replace(size, disk_gib=(machine.observed_size or machine.spec.size).disk_gib)
         self._machines.record_size(operation.target_id, size)
+        self._capacity.resize(operation.target_id, size, owner_of(operation), done=True)
+        return Done()
+
+    def undo(self, operation: Operation) -> Outcome:
+        """Reserve what the machine still takes; the next listing corrects what the datacenter did nevertheless."""
+        machine = self._machines.get(operation.target_id, None)
+        self._capacity.resize(operation.target_id, machine.spec.size, owner_of(operation), done=True)
         return Done()
 
 

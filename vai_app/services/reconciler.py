@@ -1,6 +1,7 @@
 """The reconciler: brings the records in line with what hypervisors show, and removes only what VAI itself left."""
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 from vai_app.domain.datacenters import Datacenter
@@ -17,6 +18,7 @@ from vai_app.domain.ports import (
     OperationRepository,
 )
 from vai_app.domain.virtual_machines import MachineObservation, MachineState, VirtualMachine
+from vai_app.services.capacity_review import CapacityReview
 from vai_app.services.controller import AUTONOMOUS, Controller
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class Reconciler:
         operations: OperationRepository,
         events: EventRepository,
         controller: Controller,
+        review: CapacityReview,
         clock: Clock,
     ) -> None:
         """Collaborators."""
@@ -43,6 +46,7 @@ class Reconciler:
         self._operations = operations
         self._events = events
         self._controller = controller
+        self._capacity_review = review
         self._clock = clock
 
     def reconcile(self, datacenter_id: str) -> Changes:
@@ -61,6 +65,8 @@ class Reconciler:
         if self._datacenters.record_reachable(datacenter.id, None, inventory):
             self._tell(datacenter, "datacenter.reachable", f"Datacenter {datacenter.name} answers.")
         changes = self._machines.observe(datacenter.id, listing, started_at)
+        for found in self._capacity_review.review(replace(datacenter, inventory=inventory), listing, started_at):
+            self._tell(datacenter, found.kind, found.sentence, found.machine)
         self._report(datacenter, changes)
         for seen in changes.orphans:
             self._remove(seen)

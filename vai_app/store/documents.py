@@ -191,6 +191,37 @@ class LeaseDocument(Document):
     meta: ClassVar[dict[str, Any]] = {"collection": "leases", "auto_create_index": False, "index_cls": False}
 
 
+class ReservationDocument(DynamicDocument):
+    """What is reserved for one machine, by the machine's id."""
+
+    id = StringField(primary_key=True)
+    datacenter_id = StringField(required=True)
+    tenant = StringField(required=True)
+    counted = BooleanField(required=True)  # in the tenant's account
+    version = IntField(required=True)
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "reservations",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [{"fields": ["datacenter_id"]}, {"fields": ["tenant", "counted"]}],
+    }
+
+
+class AccountDocument(DynamicDocument):
+    """What is reserved at one host, datastore or tenant, and the limit."""
+
+    id = StringField(primary_key=True)
+    datacenter_id = StringField(null=True)
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "accounts",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [{"fields": ["datacenter_id"]}],
+    }
+
+
 DOCUMENTS: tuple[type[Document], ...] = (
     OperationDocument,
     MachineDocument,
@@ -200,6 +231,8 @@ DOCUMENTS: tuple[type[Document], ...] = (
     TokenDocument,
     ConfigurationRevision,
     LeaseDocument,
+    ReservationDocument,
+    AccountDocument,
 )
 
 

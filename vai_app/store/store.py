@@ -14,6 +14,7 @@ from vai_app.store.events import MongoEvents
 from vai_app.store.leases import MongoLeases
 from vai_app.store.machines import MongoMachines
 from vai_app.store.operations import MongoOperations
+from vai_app.store.reservations import MongoReservations
 from vai_app.store.tokens import MongoTokens
 
 
@@ -29,6 +30,7 @@ class Store:
     tokens: MongoTokens
     configuration: MongoConfiguration
     leases: MongoLeases
+    reservations: MongoReservations
 
     def prepare(self) -> None:
         """Create the collections' indexes, where missing. Raises ServiceUnavailable."""
@@ -55,4 +57,5 @@ def open_store(url: str, database: str, secret_key: str | Callable[[], str], clo
         tokens=MongoTokens(),
         configuration=MongoConfiguration(),
         leases=MongoLeases(clock),
+        reservations=MongoReservations(),
     )

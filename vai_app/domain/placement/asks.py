@@ -74,6 +74,7 @@ class PlacementAsk:
     elsewhere: Elsewhere = Elsewhere.ASK
     affinity: Affinity = Affinity()
     roles: tuple[str, ...] = ()  # of who asks, for policies
+    machine_id: str | None = None  # what is reserved for it already does not stand in its way
 
     @property
     def room(self) -> Room:

@@ -110,6 +110,7 @@ def host_of(hypervisor: Row, inventories: Mapping[str, Row], usages: Mapping[str
         memory_mib=_capacity(inventories.get("MEMORY_MB")),
         used_cpus=int(usages.get("VCPU", 0)),
         used_memory_mib=int(usages.get("MEMORY_MB", 0)),
+        own_ratios=True,
     )
 
 

@@ -1,0 +1,168 @@
+"""The resource manager: what every datacenter may give, who holds what of it, and nothing promised twice."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from vai_app.domain.capacity import DatacenterCapacity, DatastoreCapacity, HostCapacity, Room
+from vai_app.domain.datacenters import Datacenter, Datastore, Host, PlacementSettings
+from vai_app.domain.errors import CapacityShort
+from vai_app.domain.ports import Clock, DatacenterRepository, ReservationRepository
+from vai_app.domain.reservations import (
+    Account,
+    AccountMissing,
+    Amounts,
+    Owner,
+    Reservation,
+    datastore_account,
+    host_account,
+    tenant_account,
+)
+from vai_app.domain.virtual_machines import Location, Size
+from vai_app.services.quotas import Quotas
+
+
+class ResourceManager:
+    """Implements the ``CapacityBook`` port over accounts that are changed atomically."""
+
+    def __init__(
+        self,
+        *,
+        datacenters: DatacenterRepository,
+        reservations: ReservationRepository,
+        clock: Clock,
+        quotas: Quotas,
+    ) -> None:
+        """``quotas`` says what a tenant's machines may hold together."""
+        self._datacenters = datacenters
+        self._reservations = reservations
+        self._clock = clock
+        self._quotas = quotas
+
+    def snapshot(self, datacenter_ids: Collection[str] | None = None) -> Sequence[DatacenterCapacity]:
+        """Return these datacenters, or all in order of name, as they are known now. Raises NotFound."""
+        if datacenter_ids is None:
+            return [self._capacity_of(each) for each in self._datacenters.list()]
+        return [self._capacity_of(self._datacenters.get(each)) for each in datacenter_ids]
+
+    def reserve(self, machine_id: str, datacenter_id: str, location: Location, room: Room, owner: Owner) -> bool:
+        """Reserve room at a host and datastore and in the tenant's quota, all or nothing. Raises QuotaExceeded."""
+        wanted = Reservation(
+            machine_id=machine_id,
+            datacenter_id=datacenter_id,
+            tenant=owner.tenant,
+            room=room,
+            since=self._clock(),
+            host=location.host,
+            datastore=location.datastore,
+        )
+        return self._take(wanted, owner) is None
+
+    def resize(self, machine_id: str, size: Size, owner: Owner, *, done: bool) -> None:
+        """Reserve what a machine takes while it changes to ``size``, or, when ``done``, what it takes from now on.
+
+        While it changes it holds the larger of both in every dimension. A disk of 0 stays as it is. Does nothing
+        for a machine without reservation. Raises CapacityShort, QuotaExceeded.
+        """
+        held = self._reservations.get(machine_id)
+        if held is None:
+            return
+        room = Room(size.cpus, size.memory_mib, size.disk_gib or held.room.disk_gib)
+        if done:
+            self._reservations.correct(replace(held, room=room, since=self._clock()), held)
+            return
+        largest = Room(
+            max(room.cpus, held.room.cpus),
+            max(room.memory_mib, held.room.memory_mib),
+            max(room.disk_gib, held.room.disk_gib),
+        )
+        short = self._take(replace(held, room=largest, since=self._clock()), replace(owner, tenant=held.tenant))
+        if short is not None:
+            message = f"{short} has no room for {room.cpus} CPUs, {room.memory_mib} MiB, {room.disk_gib} GiB of disk."
+            raise CapacityShort(message)
+
+    def release(self, machine_id: str) -> None:
+        """Give back what is reserved for a machine; does nothing the second time."""
+        self._reservations.release(machine_id)
+
+    def _take(self, wanted: Reservation, owner: Owner) -> str | None:
+        """Return the account that lacks room. An account is opened when it is first needed. Raises QuotaExceeded."""
+        found = self._quotas.of(owner)
+        quota = found.limits if found.is_counted else None
+        try:
+            short = self._reservations.take(wanted, quota)
+        except AccountMissing:
+            datacenter = self._datacenters.get(wanted.datacenter_id)
+            known = {each.id for each in self._reservations.accounts(datacenter.id)}
+            opened = [each for each in accounts_of(datacenter) if each.id not in known]
+            self._reservations.open_accounts(opened)
+            if quota is not None and self._reservations.account(tenant_account(owner.tenant)) is None:
+                self._reservations.count_tenant(owner.tenant)
+            short = self._reservations.take(seen_in(wanted, datacenter), quota)
+        if short == tenant_account(owner.tenant):
+            raise self._quotas.exceeded(owner, wanted.machine_id, wanted.room)
+        return short
+
+    def _capacity_of(self, datacenter: Datacenter) -> DatacenterCapacity:
+        known = {each.id: each for each in self._reservations.accounts(datacenter.id)}
+        fresh = {each.id: each for each in accounts_of(datacenter)}
+        hosts = []
+        for host in datacenter.inventory.hosts:
+            name = host_account(datacenter.id, host.ref)
+            account = known.get(name, fresh[name])
+            hosts.append(
+                HostCapacity(
+                    host, allocatable(host, datacenter.placement), _room(account.used), _room(account.reserved)
+                )
+            )
+        datastores = []
+        for store in datacenter.inventory.datastores:
+            name = datastore_account(datacenter.id, store.ref)
+            account = known.get(name, fresh[name])
+            used, reserved = account.used.get("disk_gib", 0), account.reserved.get("disk_gib", 0)
+            datastores.append(DatastoreCapacity(store, allocatable_gib(store, datacenter.placement), used, reserved))
+        return DatacenterCapacity(datacenter, tuple(hosts), tuple(datastores))
+
+
+def allocatable(host: Host, settings: PlacementSettings) -> Room:
+    """Return what a host's machines may be given together."""
+    if host.own_ratios:
+        return Room(cpus=host.cpus, memory_mib=host.memory_mib)
+    return Room(cpus=int(host.cpus * settings.cpu_ratio), memory_mib=int(host.memory_mib * settings.memory_ratio))
+
+
+def allocatable_gib(store: Datastore, settings: PlacementSettings) -> int:
+    """Return what may be promised of a datastore."""
+    return int(store.capacity_gib * settings.disk_ratio)
+
+
+def accounts_of(datacenter: Datacenter, used: Mapping[str, Amounts] | None = None) -> list[Account]:
+    """Return the accounts of hosts and datastores; without ``used``, all that the hypervisor shows is others' use."""
+    found = []
+    for host in datacenter.inventory.hosts:
+        name, most = host_account(datacenter.id, host.ref), allocatable(host, datacenter.placement)
+        taken = {"cpus": host.used_cpus, "memory_mib": host.used_memory_mib}
+        taken = dict(used.get(name, {"cpus": 0, "memory_mib": 0})) if used is not None else taken
+        limit = {"cpus": most.cpus - taken["cpus"], "memory_mib": most.memory_mib - taken["memory_mib"]}
+        found.append(Account(name, datacenter.id, limit=limit, used=taken))
+    for store in datacenter.inventory.datastores:
+        name = datastore_account(datacenter.id, store.ref)
+        taken = {"disk_gib": store.capacity_gib - store.free_gib}
+        taken = dict(used.get(name, {"disk_gib": 0})) if used is not None else taken
+        limit = {"disk_gib": allocatable_gib(store, datacenter.placement) - taken["disk_gib"]}
+        found.append(Account(name, datacenter.id, limit=limit, used=taken))
+    return found
+
+
+def seen_in(wanted: Reservation, datacenter: Datacenter) -> Reservation:
+    """Return the reservation without a host or datastore that the hypervisor does not show."""
+    hosts = {each.ref for each in datacenter.inventory.hosts}
+    stores = {each.ref for each in datacenter.inventory.datastores}
+    return replace(
+        wanted,
+        host=wanted.host if wanted.host in hosts else None,
+        datastore=wanted.datastore if wanted.datastore in stores else None,
+    )
+
+
+def _room(amounts: Amounts) -> Room:
+    return Room(amounts.get("cpus", 0), amounts.get("memory_mib", 0))

@@ -1,0 +1,282 @@
+"""Reservations in MongoDB: a machine's reservation and all its accounts change in one short transaction.
+
+What is read for a change is read before its transaction, which writes only if that still holds: the shorter it is, the
+fewer others it meets.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from threading import Lock
+from typing import Any
+
+from pymongo import UpdateOne, WriteConcern
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError
+
+from vai_app.domain.capacity import Room
+from vai_app.domain.reservations import (
+    DIMENSIONS,
+    Account,
+    AccountMissing,
+    Amounts,
+    Reservation,
+    changes_between,
+    fits,
+    is_of_tenant,
+    tenant_account,
+    tenant_of,
+    total_of,
+)
+from vai_app.store.documents import AccountDocument, ReservationDocument, collection_of
+from vai_app.store.errors import translated
+
+_LAST_CHARACTER = "\U0010ffff"
+# The operation that reserves or releases is saved next, into the same journal, and waits for both.
+_EARLY = WriteConcern(w=1, j=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A machine's reservation as it was read; ``counted`` says whether the tenant's account knows of it."""
+
+    reservation: Reservation | None = None
+    version: int = 0
+    counted: bool = False
+
+
+class _Short(Exception):
+    """An account lacks room, or is not there."""
+
+
+class _Changed(Exception):
+    """The reservation is not as it was read."""
+
+
+@translated
+class MongoReservations:
+    """Implements the ``ReservationRepository`` port."""
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._turn = Lock()
+
+    @property
+    def _reservations(self) -> Collection[dict[str, Any]]:
+        return collection_of(ReservationDocument)
+
+    @property
+    def _accounts(self) -> Collection[dict[str, Any]]:
+        return collection_of(AccountDocument)
+
+    def get(self, machine_id: str) -> Reservation | None:
+        """Return a machine's reservation."""
+        return self._held(machine_id).reservation
+
+    def of_datacenter(self, datacenter_id: str) -> Sequence[Reservation]:
+        """Return all reservations in a datacenter."""
+        return [_reservation(each) for each in self._reservations.find({"datacenter_id": datacenter_id})]
+
+    def accounts(self, datacenter_id: str) -> Sequence[Account]:
+        """Return the accounts of a datacenter's hosts and datastores."""
+        return [_account(each) for each in self._accounts.find({"datacenter_id": datacenter_id})]
+
+    def account(self, account_id: str) -> Account | None:
+        """Return one account."""
+        document = self._accounts.find_one({"_id": account_id})
+        return _account(document) if document else None
+
+    def take(self, wanted: Reservation, quota: Amounts | None) -> str | None:
+        """Reserve if every account has room."""
+        while True:
+            held = self._held(wanted.machine_id)
+            counted = held.counted or quota is not None
+            changes = _changes(held, wanted, counted=counted)
+            try:
+                self._write(held, wanted, changes, counted=counted, tenants_limit=quota or {})
+            except _Changed:
+                continue
+            except _Short:
+                short = self._short(changes, quota or {})
+                if short is None:
+                    continue  # somebody gave room back meanwhile
+                return short
+            return None
+
+    def correct(self, true: Reservation, known: Reservation | None) -> bool:
+        """Write what is so, unless the reservation changed meanwhile."""
+        held = self._held(true.machine_id)
+        if held.reservation != known:
+            return False
+        changes = _changes(held, true, counted=held.counted)
+        try:
+            self._write(held, true, changes, counted=held.counted, tenants_limit=None)
+        except _Changed:
+            return False
+        except _Short as short:
+            raise AccountMissing(next(iter(changes))) from short
+        return True
+
+    def release(self, machine_id: str) -> bool:
+        """Give back once."""
+        while True:
+            held = self._held(machine_id)
+            if held.reservation is None:
+                return False
+            try:
+                self._write(held, None, _changes(held, None, counted=False), counted=False, tenants_limit=None)
+            except _Changed:
+                continue
+            return True
+
+    def open_accounts(self, accounts: Sequence[Account]) -> None:
+        """Set limits and use by others; what is reserved is left alone."""
+        writes = [
+            UpdateOne(
+                {"_id": each.id},
+                {
+                    "$set": {"datacenter_id": each.datacenter_id, "limit": dict(each.limit), "used": dict(each.used)},
+                    "$setOnInsert": {"reserved": dict.fromkeys(DIMENSIONS, 0)},
+                },
+                upsert=True,
+            )
+            for each in accounts
+        ]
+        if writes:
+            self._accounts.bulk_write(writes, ordered=False)
+
+    def count_tenant(self, tenant: str) -> Account:
+        """Open a tenant's account, and count in it what was reserved while nobody limited the tenant."""
+        account_id = tenant_account(tenant)
+
+        def count(session: ClientSession) -> None:
+            uncounted = list(self._reservations.find({"tenant": tenant, "counted": False}, session=session))
+            total = dict.fromkeys(DIMENSIONS, 0)
+            for document in uncounted:
+                for name, by in total_of(Room(**document["room"])).items():
+                    total[name] += by
+            ids = [document["_id"] for document in uncounted]
+            self._reservations.update_many(
+                {"_id": {"$in": ids}}, {"$set": {"counted": True}, "$inc": {"version": 1}}, session=session
+            )
+            self._accounts.update_one(
+                {"_id": account_id},
+                {
+                    "$inc": {f"reserved.{name}": by for name, by in total.items()},
+                    "$setOnInsert": {"datacenter_id": None, "limit": {}, "used": {}},
+                },
+                upsert=True,
+                session=session,
+            )
+
+        with self._reservations.database.client.start_session() as session:
+            session.with_transaction(count)
+        return self.account(account_id) or Account(account_id)
+
+    def tenants_with_accounts(self) -> Sequence[str]:
+        """Return the tenants whose accounts are open."""
+        found = self._accounts.find({"_id": {"$gte": tenant_account(""), "$lt": tenant_account(_LAST_CHARACTER)}})
+        return [tenant_of(each["_id"]) for each in found]
+
+    def _held(self, machine_id: str) -> _Held:
+        document = self._reservations.find_one({"_id": machine_id})
+        if document is None:
+            return _Held()
+        return _Held(_reservation(document), document["version"], document["counted"])
+
+    def _write(
+        self,
+        held: _Held,
+        new: Reservation | None,
+        changes: Mapping[str, Amounts],
+        *,
+        counted: bool,
+        tenants_limit: Amounts | None,
+    ) -> None:
+        """Change accounts and reservation together; without ``tenants_limit``, whatever room there is.
+
+        Raises _Short, _Changed.
+        """
+        writes = [
+            UpdateOne(
+                {"_id": account} | ({} if tenants_limit is None else _room_for(account, by, tenants_limit)),
+                {"$inc": {f"reserved.{name}": amount for name, amount in by.items()}},
+            )
+            for account, by in changes.items()
+        ]
+
+        def change(session: ClientSession) -> None:
+            if writes:
+                changed = self._accounts.bulk_write(writes, session=session)
+                if new is not None and changed.matched_count < len(writes):
+                    raise _Short
+            self._replace(held, new, counted=counted, session=session)
+
+        # A transaction that met another process's is begun again by the driver; those of this process take turns.
+        with self._turn, self._reservations.database.client.start_session() as session:
+            session.with_transaction(change, write_concern=_EARLY)
+
+    def _replace(self, held: _Held, new: Reservation | None, *, counted: bool, session: ClientSession) -> None:
+        if new is None:
+            query = {"_id": held.reservation.machine_id if held.reservation else None, "version": held.version}
+            if self._reservations.delete_one(query, session=session).deleted_count == 0:
+                raise _Changed
+            return
+        document = {**asdict(new), "version": held.version + 1, "counted": counted}
+        document["_id"] = document.pop("machine_id")
+        if held.reservation is None:
+            try:
+                self._reservations.insert_one(document, session=session)
+            except DuplicateKeyError as error:
+                raise _Changed from error
+            return
+        query = {"_id": new.machine_id, "version": held.version}
+        if self._reservations.replace_one(query, document, session=session).matched_count == 0:
+            raise _Changed
+
+    def _short(self, changes: Mapping[str, Amounts], tenants_limit: Amounts) -> str | None:
+        """Return the first account that lacks room now. Raises AccountMissing."""
+        for account_id, by in changes.items():
+            account = self.account(account_id)
+            if account is None:
+                raise AccountMissing(account_id)
+            limit = tenants_limit if is_of_tenant(account_id) else account.limit
+            if not fits(account, by, limit):
+                return account_id
+        return None
+
+
+def _changes(held: _Held, new: Reservation | None, *, counted: bool) -> dict[str, dict[str, int]]:
+    """Return what is added to each account; of tenants' accounts, to those that know of the reservation."""
+    changes = changes_between(held.reservation, new)
+    for reservation, known in ((held.reservation, held.counted), (new, counted)):
+        if reservation is not None and not known:
+            changes.pop(tenant_account(reservation.tenant), None)
+    if counted and not held.counted and new is not None:
+        changes[tenant_account(new.tenant)] = total_of(new.room)
+    return changes
+
+
+def _room_for(account: str, change: Amounts, tenants_limit: Amounts) -> dict[str, Any]:
+    """Return the condition that the account has room; a limit that is not set is none."""
+    is_tenants = is_of_tenant(account)
+    limits = []
+    for name, by in change.items():
+        limit = tenants_limit.get(name, float("inf")) if is_tenants else {"$ifNull": [f"$limit.{name}", float("inf")]}
+        if by > 0:
+            limits.append({"$lte": [{"$add": [f"$reserved.{name}", by]}, limit]})
+    return {"$expr": {"$and": limits}}
+
+
+def _reservation(document: dict[str, Any]) -> Reservation:
+    return Reservation(
+        machine_id=document["_id"],
+        room=Room(**document["room"]),
+        **{name: document[name] for name in ("datacenter_id", "tenant", "since", "host", "datastore")},
+    )
+
+
+def _account(document: dict[str, Any]) -> Account:
+    return Account(
+        document["_id"], document["datacenter_id"], document["reserved"], document["limit"], document["used"]
+    )
