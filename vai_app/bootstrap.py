@@ -49,6 +49,7 @@ from vai_app.services.workflow import Workflow
 from vai_app.settings import Settings
 from vai_app.solver import LazySolver
 from vai_app.store import Store, open_store
+from vai_app.telemetry.scrubbing import learn
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
 
     Connects to nothing until the first use.
     """
+    learn(settings.secrets())
     store = open_store(
         settings.mongodb_url.get_secret_value(),
         settings.mongodb_database,

@@ -10,6 +10,9 @@ from celery.signals import worker_process_shutdown, worker_shutdown
 
 from vai_app.bootstrap import Services, build_services
 from vai_app.settings import settings
+from vai_app.telemetry import scrubbing
+
+scrubbing.install()
 
 app = Celery("vai", config_source="celeryconfig")
 app.autodiscover_tasks(["vai_app"])

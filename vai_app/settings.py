@@ -139,6 +139,11 @@ class Settings(BaseSettings):
         """The file with the keys, where the setting holds none."""
         return self.secret_key_file or self.state_folder / SECRET_KEY_FILE
 
+    def secrets(self) -> list[str]:
+        """Return every secret that is set, of URLs the whole."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr) and value]
+
     def read_secret_key(self) -> str:
         """Return the keys that encrypt credentials, with commas between: the setting's, or those in the file now.
 

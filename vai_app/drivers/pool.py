@@ -10,6 +10,7 @@ from vai_app.domain.hypervisor import Connect, Hypervisor
 from vai_app.domain.ports import DatacenterRepository
 from vai_app.drivers.gate import Gate
 from vai_app.drivers.registry import connector
+from vai_app.telemetry.scrubbing import learn_credentials
 
 
 class HypervisorPool:
@@ -49,6 +50,7 @@ class HypervisorPool:
         if known is not None and known[0] == revision:
             return known[1]
         connection = self._datacenters.connection(datacenter_id)
+        learn_credentials(connection.credentials)
         fresh = self._connector_of(connection.kind)(connection)
         with self._lock:
             replaced = self._sessions.get(datacenter_id)
@@ -62,10 +64,12 @@ class HypervisorPool:
 
     def check_connection(self, connection: Connection) -> None:
         """Let the driver judge the settings."""
+        learn_credentials(connection.credentials)
         self._connector_of(connection.kind)(connection).close()
 
     def try_connection(self, connection: Connection) -> About:
         """Verify a connection that is not registered yet, and close it."""
+        learn_credentials(connection.credentials)
         hypervisor = self._connector_of(connection.kind)(connection)
         try:
             return hypervisor.verify()
