@@ -97,7 +97,7 @@ class Vai:
             "endpoint": vcsim.endpoint,
             "credentials": {"username": vcsim.username, "password": vcsim.password},
             "verify_tls": False,
-            "placement": {"cpu_ratio": 100, "memory_ratio": 100, "disk_ratio": 100},  # its hosts are small
+            "placement": {"cpu_ratio": 100, "disk_ratio": 100},  # it has few CPUs and small datastores
         }
         return self.client.post("/datacenters", {**body, **changes})
 

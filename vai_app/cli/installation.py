@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -126,7 +127,7 @@ class Installation:
                 return False
 
         command = mongod_command(self.folder.path / "mongodb", port, key_file)
-        self._start_server(Process(MONGODB, command, primary, quiet=True))
+        self._start_server(Process(MONGODB, command, primary, quiet=True, at_orphaning=signal.SIGTERM))
         return url
 
     def _start_valkey(self) -> str:
@@ -139,7 +140,9 @@ class Installation:
             except redis.RedisError:
                 return False
 
-        self._start_server(Process(VALKEY, valkey_command(data, port), answers, quiet=True))
+        self._start_server(
+            Process(VALKEY, valkey_command(data, port), answers, quiet=True, at_orphaning=signal.SIGTERM)
+        )
         return f"redis://:{password}@127.0.0.1:{port}/0"
 
     def _start_server(self, process: Process) -> None:

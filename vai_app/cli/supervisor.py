@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import IO
@@ -33,7 +34,11 @@ Tell = Callable[[str, str], None]
 
 @dataclass
 class Process:
-    """One process to keep running. ``ready`` says whether it serves."""
+    """One process to keep running. ``ready`` says whether it serves.
+
+    ``at_orphaning`` is what ends it when the supervisor was killed: at once, unless it should close its files. VAI's
+    own processes may be killed at any moment, and what they would wait for in an orderly end is ending too.
+    """
 
     name: str
     command: Sequence[str]
@@ -41,6 +46,7 @@ class Process:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_seconds: float = 90.0
     quiet: bool = False  # its warnings are for its log only
+    at_orphaning: signal.Signals = signal.SIGKILL
 
 
 class Supervisor:
@@ -159,7 +165,7 @@ class _Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads of ours fork
+            preexec_fn=partial(_end_with_parent, self.process.at_orphaning) if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads of ours fork
         )
         assert self._child.stdout is not None  # noqa: S101 - a pipe was asked for
         self._keeper = Thread(target=self._keep_log, args=(self._child.stdout,), daemon=True)
@@ -178,9 +184,9 @@ class _Running:
                     self._tell(self.process.name, text)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(by: signal.Signals) -> None:
     """Ask the kernel to end this process when its parent ends (prctl(2), PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
 
 
 def _explain(log: str) -> str:

@@ -1,5 +1,6 @@
 """From `vai up` to Ctrl-C and back, as a user sees it."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,9 +104,12 @@ def test_a_second_vai_on_the_folder_is_refused_and_the_first_goes_on(running: Us
 def test_a_process_that_dies_is_started_again(running: UserInstallation) -> None:
     before = running.json("status")["processes"][API]
     psutil.Process(before).kill()
-    waiting_for(lambda: running.run("status").returncode != 0, "the API is away")
-    waiting_for(lambda: running.run("status").returncode == 0, "the API is back")
-    assert running.json("status")["processes"][API] != before
+
+    def is_another() -> bool:
+        status = running.run("status", "--json")
+        return status.returncode == 0 and json.loads(status.stdout)["processes"][API] != before
+
+    waiting_for(is_another, "another API serves")
     assert "ended with -9; starting it again in 1 s" in running.printed()
 
 
