@@ -6,7 +6,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.api.installation import API, SMALL, Installation, problem
+from vai_app.domain.ports import MachineFilter, PageRequest
 from vai_app.domain.reservations import tenant_account
+from vai_app.domain.virtual_machines import MachineState
 
 Json = dict[str, Any]
 MORE = {"cpus": 2, "memory_mib": 512, "disk_gib": 4}
@@ -134,3 +136,38 @@ def test_ratios_say_how_much_of_the_hardware_is_given_out(vai: Installation, adm
         headers={"If-Match": changed.headers["ETag"]},
     )
     problem(none, 422, "invalid-request")
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_batch_of_which_one_machine_is_too_much_is_rejected_and_holds_nothing(
+    vai: Installation, admin: FlaskClient, bea: FlaskClient
+) -> None:
+    limit(admin, machines=1)
+    machines = [{"name": f"member-{number}", "image": "debian-12", **SMALL} for number in range(2)]
+    asked = bea.post(f"{API}/batches", json={"machines": machines, "datacenters": ["berlin"], "all_or_nothing": True})
+    assert asked.status_code == 202, asked.text
+    refused = ended(vai, bea, asked.json)
+    assert (refused["state"], refused["problem"]["type"]) == ("rejected", "/problems/quota-exceeded")
+    assert held(vai) == {}
+    assert (
+        vai.services.machines.page(MachineFilter(tenant="brand", state=MachineState.ACTIVE), PageRequest()).items == []
+    )
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["machine", "batch"])
+def test_what_is_asked_before_the_first_listing_waits_for_it_and_is_reserved_where_it_counts(
+    vai: Installation, admin: FlaskClient, bea: FlaskClient, *, batch: bool
+) -> None:
+    assert admin.post(f"{API}/datacenters", json=vai.datacenter_body("oslo")).status_code == 201
+    one = {"name": "early", "image": "debian-12", **SMALL}
+    path, body = ("batches", {"machines": [one], "datacenters": ["oslo"]}) if batch else ("virtual-machines", one)
+    asked = bea.post(f"{API}/{path}", json=body if batch else {**body, "datacenter": "oslo"}).json
+    for _ in range(1 if batch else 2):
+        vai.run_step(asked["id"])
+    waits = bea.get(f"{API}/operations/{asked['id']}").json
+    assert "has not been listed yet" in waits["waiting_for"]["detail"]
+    vai.reconcile("oslo")
+    made = ended(vai, bea, asked)
+    assert made["state"] == "succeeded", made["problem"]
+    by_host = admin.get(f"{API}/datacenters/oslo/capacity").json["by_host"]
+    assert sum(each["reserved"]["memory_mib"] for each in by_host) == SMALL["memory_mib"]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vai_app.domain.capacity import DatacenterCapacity
-from vai_app.domain.errors import CapacityShort, Conflict, MachineBusy, NotFound, error_from
+from vai_app.domain.errors import CapacityShort, Conflict, MachineBusy, NotFound, QuotaExceeded, error_from
 from vai_app.domain.identifiers import derived_id
 from vai_app.domain.operations import (
     REPUBLISH_SECONDS,
@@ -34,7 +34,7 @@ from vai_app.domain.ports import CapacityBook, Clock, OperationRepository
 from vai_app.domain.virtual_machines import Location
 from vai_app.services.arguments import BatchMachine, machines_of, owner_of, roles_of, rules_of
 from vai_app.services.nudge import Nudge
-from vai_app.services.placement import Placement, Refused
+from vai_app.services.placement import Placement, Refused, require_listed
 from vai_app.services.plans import PLANS
 from vai_app.services.steps import Step
 
@@ -66,7 +66,7 @@ class BatchPlacement:
     def decide(self, operation: Operation) -> list[Placed | None]:
         """Return a place for each machine, ``None`` where there is none. Raises Refused by the batch's own rules."""
         machines, rules = machines_of(operation), rules_of(operation)
-        snapshot = self._capacity.snapshot(operation.arguments["datacenters"] or None)
+        snapshot = self._listed(operation.arguments["datacenters"])
         asks = [self._ask(operation, machine, snapshot) for machine in machines]
         arrays = CapacityArrays(snapshot)
         problem = BatchProblem(
@@ -90,6 +90,14 @@ class BatchPlacement:
             _placed(arrays, machine, ask, seat) if seat is not None else None
             for machine, ask, seat in zip(machines, asks, seating, strict=True)
         ]
+
+    def _listed(self, named: Sequence[str]) -> Sequence[DatacenterCapacity]:
+        """Return the datacenters to place in: those that were named, else all whose room is known."""
+        found = self._capacity.snapshot(named or None)
+        listed = [each for each in found if each.datacenter.observed_at is not None]
+        for each in found if named or not listed else ():
+            require_listed(each.datacenter)
+        return listed
 
     def _ask(self, operation: Operation, machine: BatchMachine, snapshot: Sequence[DatacenterCapacity]) -> PlacementAsk:
         first = snapshot[0].datacenter.id if snapshot else ""
@@ -134,17 +142,17 @@ class PlaceBatch(Step):
             # The first creation is stored after every room is reserved: the places are those of the memo.
             return self._open(operation, operation.memo["places"])
         places = operation.memo.get("places")
-        if places is None:
-            try:
+        try:
+            if places is None:
                 placed = self._batches.decide(operation)
-            except Refused as refused:
-                return Reject(refused.error, refused.explanation.as_document())
-            except NotFound as error:
-                return Reject(error)
-            # Remembered before anything is reserved, so that a repeated attempt reserves the same.
-            return Wait(seconds=0, memo={"places": [_document(each) for each in placed]})
-        if not self._reserve(operation, places):
-            return Wait(seconds=_CONTENDED_SECONDS, memo={"places": None})
+                # Remembered before anything is reserved, so that a repeated attempt reserves the same.
+                return Wait(seconds=0, memo={"places": [_document(each) for each in placed]})
+            if not self._reserve(operation, places):
+                return Wait(seconds=_CONTENDED_SECONDS, memo={"places": None})
+        except Refused as refused:
+            return Reject(refused.error, refused.explanation.as_document())
+        except (NotFound, QuotaExceeded) as error:
+            return Reject(error)
         return self._open(operation, places)
 
     def undo(self, operation: Operation) -> Outcome:

@@ -36,7 +36,6 @@ from vai_app.services.steps import Step, datacenter_of
 
 _LOOKS = 4
 _CONTENDED_SECONDS = 0.2
-_UNLISTED_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +248,7 @@ class PlaceMachine(Step):
                 self._capacity.release(operation.target_id)
             for _ in range(_LOOKS):
                 decision = self._placement.decide(ask)
-                if decision.datacenter.observed_at is None:
-                    return Wait(seconds=_UNLISTED_SECONDS, because=_unlisted(decision.datacenter))
+                require_listed(decision.datacenter)
                 for number, location in enumerate(decision.locations):
                     if self._reserve(operation, decision.datacenter.id, location, ask):
                         return self._placed(operation, decision, number)
@@ -287,9 +285,11 @@ class PlaceMachine(Step):
         )
 
 
-def _unlisted(datacenter: Datacenter) -> ProviderUnavailable:
-    """Return why nothing can be reserved yet in a datacenter whose hosts VAI does not know."""
-    return ProviderUnavailable(f"Datacenter {datacenter.name} has not been listed yet, so that its room is not known.")
+def require_listed(datacenter: Datacenter) -> None:
+    """Raise ProviderUnavailable for a datacenter whose hosts VAI does not know yet: nothing would count there."""
+    if datacenter.observed_at is None:
+        message = f"Datacenter {datacenter.name} has not been listed yet, so that its room is not known."
+        raise ProviderUnavailable(message)
 
 
 def _refuses(checks: Sequence[Check], *, may_wait: bool, hosts_decide: bool = False) -> bool:
