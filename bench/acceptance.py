@@ -13,7 +13,8 @@ import httpx
 
 from bench.measurement import Measurement, in_turns, measurement, percentile
 from bench.servers import servers
-from tests.lab.process import ServerProcess, answers, free_port
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess, answers
 from tests.lab.vai import WORKERS, machine
 from vai_app.cli.processes import BEAT, WATCHER
 

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.api.installation import API, SMALL, Installation, problem
-from tests.lab.process import free_port
+from tests.lab.ports import free_port
 
 Json = dict[str, Any]
 MACHINES = f"{API}/virtual-machines"

@@ -4,7 +4,8 @@ import getpass
 import subprocess
 from pathlib import Path
 
-from tests.lab.process import ServerProcess, free_port
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess
 
 
 class MariaDB:

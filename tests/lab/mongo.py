@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pymongo.errors import PyMongoError
 
-from tests.lab.process import ServerProcess, free_port
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess
 from vai_app.cli.embedded import initiate_replica_set, is_primary, mongod_command, mongodb_url
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -11,16 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 STOP_SECONDS = 15.0
-_LOWEST_PORT, _PORTS = 12_000, 20_000
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago, below those that the kernel gives to outgoing connections."""
-    while True:
-        port = _LOWEST_PORT + secrets.randbelow(_PORTS)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:

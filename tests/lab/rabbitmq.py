@@ -5,7 +5,8 @@ from pathlib import Path
 
 import amqp
 
-from tests.lab.process import ServerProcess, free_port
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess
 
 _SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 from cryptography.fernet import Fernet
 
-from tests.lab.process import ServerProcess, free_port, wait_until
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess, wait_until
 from tests.lab.vcsim import Vcsim
 from vai_app.cli.client import ApiClient, Json
 from vai_app.cli.processes import API, BEAT, FLOWER, PROVISION_WORKER, REQUEST_WORKER, WATCHER, command_lines

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import redis
 
-from tests.lab.process import ServerProcess, free_port
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess
 from vai_app.cli.embedded import valkey_command
 
 

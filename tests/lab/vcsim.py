@@ -9,7 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.lab.process import ServerProcess, answers, free_port
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess, answers
 
 _SOURCE = Path(__file__).parent / "vcsim"
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "vai-lab"

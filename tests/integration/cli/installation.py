@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 
-from tests.lab.process import ServerProcess, free_port, wait_until
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess, wait_until
 
 VAI = (sys.executable, "-m", "vai_app.cli.main")
 CELERY = (sys.executable, "-m", "celery", "-A", "vai_app.celery_app")

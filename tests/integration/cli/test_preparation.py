@@ -9,7 +9,8 @@ from cryptography.fernet import Fernet
 from pymongo.errors import PyMongoError
 
 from tests.integration.cli.installation import UserInstallation
-from tests.lab.process import ServerProcess, free_port
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess
 from vai_app.cli.embedded import mongod_command
 
 pytestmark = pytest.mark.timeout(300)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cli.installation import UserInstallation, installation
-from tests.lab.process import free_port
+from tests.lab.ports import free_port
 
 pytestmark = pytest.mark.timeout(300)
 _INSTALLED = str(Path(sys.executable).parent / "vai")

@@ -18,7 +18,8 @@ from tests.lab.http_proxy import HttpProxy, answer, delay
 from tests.lab.openstack.cloud import Account, Cloud
 from tests.lab.openstack.configuration import PASSWORD
 from tests.lab.openstack.content import IMAGE, NETWORKS
-from tests.lab.process import free_port, wait_until
+from tests.lab.ports import free_port
+from tests.lab.process import wait_until
 from vai_app.domain.datacenters import Connection
 from vai_app.domain.errors import (
     CapacityShort,

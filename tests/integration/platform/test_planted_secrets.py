@@ -17,7 +17,8 @@ import redis
 from pymongo import MongoClient
 
 from tests.lab.mongo import Mongo
-from tests.lab.process import ServerProcess, free_port, wait_until
+from tests.lab.ports import free_port
+from tests.lab.process import ServerProcess, wait_until
 from tests.lab.rabbitmq import RabbitMQ
 from tests.lab.vai import Vai
 from tests.lab.valkey import Valkey

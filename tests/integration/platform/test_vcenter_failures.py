@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.platform.conftest import Site
-from tests.lab.process import free_port, wait_until
+from tests.lab.ports import free_port
+from tests.lab.process import wait_until
 from tests.lab.vai import Vai
 from vai_app.cli.client import Json
 from vai_app.domain.errors import VaiError

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.lab.openstack.installation import Installation
-from tests.lab.process import free_port
+from tests.lab.ports import free_port
 
 PASSWORD = "secret"
 DATABASES = ("keystone", "glance", "placement", "nova_api", "nova", "nova_cell0", "neutron")

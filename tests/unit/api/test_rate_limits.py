@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.process import free_port, wait_until
+from tests.lab.ports import free_port
+from tests.lab.process import wait_until
 from tests.lab.valkey import Valkey
 from vai_app.api import rate_limits
 from vai_app.api.json_depth import is_deeper
