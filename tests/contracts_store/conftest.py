@@ -27,17 +27,21 @@ def _prepared(mongo_url: str) -> Iterator[str]:
     store.close()
 
 
-@pytest.fixture(params=["memory", "mongodb"])
-def store(request: pytest.FixtureRequest, clock: SettableClock) -> Iterator[Store | FakeStore]:
-    if request.param == "memory":
-        yield FakeStore(clock)
-        return
-    url, database = request.getfixturevalue("mongo_url"), request.getfixturevalue("_prepared")
-    opened = _open(url, database, clock)
+@pytest.fixture
+def mongo_store(mongo_url: str, _prepared: str, clock: SettableClock) -> Iterator[Store]:
+    opened = _open(mongo_url, _prepared, clock)
     for document in DOCUMENTS:
         collection_of(document).delete_many({})
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=["memory", "mongodb"])
+def store(request: pytest.FixtureRequest, clock: SettableClock) -> Store | FakeStore:
+    if request.param == "memory":
+        return FakeStore(clock)
+    opened: Store = request.getfixturevalue("mongo_store")
+    return opened
 
 
 def _open(url: str, database: str, clock: SettableClock) -> Store:

@@ -308,6 +308,13 @@ class CapacityBook(Protocol):
         """Return these datacenters, or all in order of name, as they are known now. Raises NotFound."""
         ...
 
+    def unreserved(self, datacenter_id: str) -> DatacenterCapacity:
+        """Return a datacenter as if nothing were reserved in it: much cheaper where room does not count.
+
+        Raises NotFound.
+        """
+        ...
+
     def reserve(self, machine_id: str, datacenter_id: str, location: Location, room: Room, owner: Owner) -> bool:
         """Reserve room for an owner's machine, atomically; ``False`` when it is no longer there.
 

@@ -133,9 +133,11 @@ class Placement:
 
         Does nothing where the machine may go elsewhere: the placement will tell.
         """
-        here = self._capacity.snapshot([ask.datacenter_id])[0]
+        if ask.elsewhere is Elsewhere.AUTOMATICALLY:
+            return
+        here = self._capacity.unreserved(ask.datacenter_id)
         checks = self._own_checks(here, ask)
-        if ask.elsewhere is Elsewhere.AUTOMATICALLY or not _refuses(checks, may_wait=True, hosts_decide=True):
+        if not _refuses(checks, may_wait=True, hosts_decide=True):
             return
         verdict = judge_datacenter(here, ask, self._permitted(here, ask))
         own = replace(verdict, checks=tuple(each for each in checks if each.name is not CheckName.REACHABLE))

@@ -44,6 +44,10 @@ class ResourceManager:
             return [self._capacity_of(each) for each in self._datacenters.list()]
         return [self._capacity_of(self._datacenters.get(each)) for each in datacenter_ids]
 
+    def unreserved(self, datacenter_id: str) -> DatacenterCapacity:
+        """Return a datacenter as if nothing were reserved in it. Raises NotFound."""
+        return _capacity(self._datacenters.get(datacenter_id), {})
+
     def reserve(self, machine_id: str, datacenter_id: str, location: Location, room: Room, owner: Owner) -> bool:
         """Reserve room at a host and datastore and in the tenant's quota, all or nothing. Raises QuotaExceeded."""
         wanted = Reservation(
@@ -103,24 +107,7 @@ class ResourceManager:
         return short
 
     def _capacity_of(self, datacenter: Datacenter) -> DatacenterCapacity:
-        known = {each.id: each for each in self._reservations.accounts(datacenter.id)}
-        fresh = {each.id: each for each in accounts_of(datacenter)}
-        hosts = []
-        for host in datacenter.inventory.hosts:
-            name = host_account(datacenter.id, host.ref)
-            account = known.get(name, fresh[name])
-            hosts.append(
-                HostCapacity(
-                    host, allocatable(host, datacenter.placement), _room(account.used), _room(account.reserved)
-                )
-            )
-        datastores = []
-        for store in datacenter.inventory.datastores:
-            name = datastore_account(datacenter.id, store.ref)
-            account = known.get(name, fresh[name])
-            used, reserved = account.used.get("disk_gib", 0), account.reserved.get("disk_gib", 0)
-            datastores.append(DatastoreCapacity(store, allocatable_gib(store, datacenter.placement), used, reserved))
-        return DatacenterCapacity(datacenter, tuple(hosts), tuple(datastores))
+        return _capacity(datacenter, {each.id: each for each in self._reservations.accounts(datacenter.id)})
 
 
 def allocatable(host: Host, settings: PlacementSettings) -> Room:
@@ -162,6 +149,25 @@ def seen_in(wanted: Reservation, datacenter: Datacenter) -> Reservation:
         host=wanted.host if wanted.host in hosts else None,
         datastore=wanted.datastore if wanted.datastore in stores else None,
     )
+
+
+def _capacity(datacenter: Datacenter, known: Mapping[str, Account]) -> DatacenterCapacity:
+    """Return what the accounts, by id, leave of a datacenter; nothing is reserved where there is none yet."""
+    fresh = {each.id: each for each in accounts_of(datacenter)}
+    hosts = []
+    for host in datacenter.inventory.hosts:
+        name = host_account(datacenter.id, host.ref)
+        account = known.get(name, fresh[name])
+        hosts.append(
+            HostCapacity(host, allocatable(host, datacenter.placement), _room(account.used), _room(account.reserved))
+        )
+    datastores = []
+    for store in datacenter.inventory.datastores:
+        name = datastore_account(datacenter.id, store.ref)
+        account = known.get(name, fresh[name])
+        used, reserved = account.used.get("disk_gib", 0), account.reserved.get("disk_gib", 0)
+        datastores.append(DatastoreCapacity(store, allocatable_gib(store, datacenter.placement), used, reserved))
+    return DatacenterCapacity(datacenter, tuple(hosts), tuple(datastores))
 
 
 def _room(amounts: Amounts) -> Room:

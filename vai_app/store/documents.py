@@ -18,6 +18,9 @@ from mongoengine import (
 from pymongo.collection import Collection
 
 ONE_OPEN_OPERATION = "one_open_operation_per_target"
+# The condition of an index over texts only. By ``{"$type": "string"}`` the index is never used: MongoDB does not see
+# that a query for one text asks for texts only, and walks through all documents of the tenant or datacenter.
+ANY_TEXT = {"$gt": ""}
 
 
 class OperationDocument(DynamicDocument):
@@ -50,9 +53,9 @@ class OperationDocument(DynamicDocument):
             },
             {
                 "fields": ["tenant", "idempotency_key"],
-                "name": "one_operation_per_idempotency_key",
+                "name": "one_operation_of_an_idempotency_key",
                 "unique": True,
-                "partialFilterExpression": {"idempotency_key": {"$type": "string"}},
+                "partialFilterExpression": {"idempotency_key": ANY_TEXT},
             },
             {"fields": ["due_at"], "name": "due", "partialFilterExpression": {"open": True}},
             {
@@ -92,9 +95,9 @@ class MachineDocument(DynamicDocument):
             },
             {
                 "fields": ["datacenter_id", "provider_ref"],
-                "name": "one_record_per_provider_object",
+                "name": "one_record_of_a_provider_object",
                 "unique": True,
-                "partialFilterExpression": {"provider_ref": {"$type": "string"}},
+                "partialFilterExpression": {"provider_ref": ANY_TEXT},
             },
             {"fields": ["tenant", "id"]},
             {"fields": ["datacenter_id", "id"]},

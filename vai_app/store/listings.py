@@ -25,6 +25,7 @@ from vai_app.domain.virtual_machines import (
     drift_of,
 )
 from vai_app.store.codec import Codec, from_stored
+from vai_app.store.documents import ANY_TEXT
 
 _codec = Codec(VirtualMachine)
 _LEAN = (
@@ -122,7 +123,7 @@ def _records(
 ) -> dict[str, Record]:
     """Return, by id, the machines that have a reference, and those whose mark is shown."""
     lean = dict.fromkeys(_LEAN, 1)
-    existing = {"datacenter_id": datacenter_id, "provider_ref": {"$type": "string"}}
+    existing = {"datacenter_id": datacenter_id, "provider_ref": ANY_TEXT}
     records: dict[str, Record] = {each["_id"]: each for each in machines.find(existing, lean)}
     marked = {seen.mark.machine_id for seen in shown if seen.mark} - records.keys()
     if marked:

@@ -52,9 +52,9 @@ class MongoMachines:
         name_held = machine.managed and machine.state not in ENDED
         document |= {"name_held": name_held, "recorded_at": recorded_at(self._clock())}
         try:
-            self._early_collection.insert_one(document)
+            self._early_collection.update_one({"_id": machine.id}, {"$setOnInsert": document}, upsert=True)
         except DuplicateKeyError as error:
-            if self._collection.count_documents({"_id": machine.id}, limit=1) == 0:
+            if "_id" not in (error.details or {}).get("keyPattern", {}):
                 raise _name_taken(machine.name) from error
 
     def get(self, machine_id: str, tenant: str | None) -> VirtualMachine:

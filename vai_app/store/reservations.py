@@ -1,13 +1,13 @@
 """Reservations in MongoDB: a machine's reservation and all its accounts change in one short transaction.
 
-What is read for a change is read before its transaction, which writes only if that still holds: the shorter it is, the
-fewer others it meets.
+The machine's own document comes first: nobody else writes it. The accounts, which others share, are held for what is
+left of the transaction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo import UpdateOne, WriteConcern
 from pymongo.client_session import ClientSession
@@ -31,6 +31,7 @@ from vai_app.domain.reservations import (
 from vai_app.store.documents import AccountDocument, ReservationDocument, collection_of
 from vai_app.store.errors import translated
 
+_Result = TypeVar("_Result")
 _LAST_CHARACTER = "\U0010ffff"
 # The operation that reserves or releases is saved next, into the same journal, and waits for both.
 _EARLY = WriteConcern(w=1, j=False)
@@ -88,13 +89,14 @@ class MongoReservations:
 
     def take(self, wanted: Reservation, quota: Amounts | None) -> str | None:
         """Reserve if every account has room."""
+        held = _Held()  # as of nearly every machine; whether it is so, the transaction tells
         while True:
-            held = self._held(wanted.machine_id)
             counted = held.counted or quota is not None
             changes = _changes(held, wanted, counted=counted)
             try:
                 self._write(held, wanted, changes, counted=counted, tenants_limit=quota or {})
             except _Changed:
+                held = self._held(wanted.machine_id)
                 continue
             except _Short:
                 short = self._short(changes, quota or {})
@@ -119,15 +121,15 @@ class MongoReservations:
 
     def release(self, machine_id: str) -> bool:
         """Give back once."""
-        while True:
-            held = self._held(machine_id)
-            if held.reservation is None:
+
+        def give_back(session: ClientSession) -> bool:
+            document = self._reservations.find_one_and_delete({"_id": machine_id}, session=session)
+            if document is None:
                 return False
-            try:
-                self._write(held, None, _changes(held, None, counted=False), counted=False, tenants_limit=None)
-            except _Changed:
-                continue
+            self._add(_changes(_held(document), None, counted=False), None, session)
             return True
+
+        return self._in_transaction(give_back)
 
     def open_accounts(self, accounts: Sequence[Account]) -> None:
         """Set limits and use by others; what is reserved is left alone."""
@@ -180,48 +182,30 @@ class MongoReservations:
 
     def _held(self, machine_id: str) -> _Held:
         document = self._reservations.find_one({"_id": machine_id})
-        if document is None:
-            return _Held()
-        return _Held(_reservation(document), document["version"], document["counted"])
+        return _held(document) if document else _Held()
 
     def _write(
         self,
         held: _Held,
-        new: Reservation | None,
+        new: Reservation,
         changes: Mapping[str, Amounts],
         *,
         counted: bool,
         tenants_limit: Amounts | None,
     ) -> None:
-        """Change accounts and reservation together; without ``tenants_limit``, whatever room there is.
+        """Change reservation and accounts together; without ``tenants_limit``, whatever room there is.
 
-        Raises _Short, _Changed.
+        Raises _Changed, _Short.
         """
-        writes = [
-            UpdateOne(
-                {"_id": account} | ({} if tenants_limit is None else _room_for(account, by, tenants_limit)),
-                {"$inc": {f"reserved.{name}": amount for name, amount in by.items()}},
-            )
-            for account, by in changes.items()
-        ]
 
         def change(session: ClientSession) -> None:
-            if writes:
-                changed = self._accounts.bulk_write(writes, session=session)
-                if new is not None and changed.matched_count < len(writes):
-                    raise _Short
             self._replace(held, new, counted=counted, session=session)
+            if self._add(changes, tenants_limit, session) < len(changes):
+                raise _Short
 
-        # A transaction that met another process's is begun again by the driver; those of this process take turns.
-        with self._turn, self._reservations.database.client.start_session() as session:
-            session.with_transaction(change, write_concern=_EARLY)
+        self._in_transaction(change)
 
-    def _replace(self, held: _Held, new: Reservation | None, *, counted: bool, session: ClientSession) -> None:
-        if new is None:
-            query = {"_id": held.reservation.machine_id if held.reservation else None, "version": held.version}
-            if self._reservations.delete_one(query, session=session).deleted_count == 0:
-                raise _Changed
-            return
+    def _replace(self, held: _Held, new: Reservation, *, counted: bool, session: ClientSession) -> None:
         document = {**asdict(new), "version": held.version + 1, "counted": counted}
         document["_id"] = document.pop("machine_id")
         if held.reservation is None:
@@ -233,6 +217,22 @@ class MongoReservations:
         query = {"_id": new.machine_id, "version": held.version}
         if self._reservations.replace_one(query, document, session=session).matched_count == 0:
             raise _Changed
+
+    def _add(self, changes: Mapping[str, Amounts], tenants_limit: Amounts | None, session: ClientSession) -> int:
+        """Add to the accounts that have room, or to all without ``tenants_limit``; return to how many."""
+        writes = [
+            UpdateOne(
+                {"_id": account} | ({} if tenants_limit is None else _room_for(account, by, tenants_limit)),
+                {"$inc": {f"reserved.{name}": amount for name, amount in by.items()}},
+            )
+            for account, by in changes.items()
+        ]
+        return self._accounts.bulk_write(writes, session=session).matched_count if writes else 0
+
+    def _in_transaction(self, change: Callable[[ClientSession], _Result]) -> _Result:
+        """Run the change; one that met another process's is begun again, those of this process take turns."""
+        with self._turn, self._reservations.database.client.start_session() as session:
+            return session.with_transaction(change, write_concern=_EARLY)
 
     def _short(self, changes: Mapping[str, Amounts], tenants_limit: Amounts) -> str | None:
         """Return the first account that lacks room now. Raises AccountMissing."""
@@ -266,6 +266,10 @@ def _room_for(account: str, change: Amounts, tenants_limit: Amounts) -> dict[str
         if by > 0:
             limits.append({"$lte": [{"$add": [f"$reserved.{name}", by]}, limit]})
     return {"$expr": {"$and": limits}}
+
+
+def _held(document: dict[str, Any]) -> _Held:
+    return _Held(_reservation(document), document["version"], document["counted"])
 
 
 def _reservation(document: dict[str, Any]) -> Reservation:
