@@ -5,7 +5,7 @@ Two runs at once do no harm: what a sweep hands out it hands out once.
 
 from datetime import timedelta
 
-from vai_app.dispatch import ARCHIVE_EVENTS, SWEEP
+from vai_app.dispatch import ARCHIVE_EVENTS, FOLLOW_LIFETIMES, SWEEP
 from vai_app.settings import settings
 
 _ARCHIVE_EVERY = timedelta(hours=1)
@@ -15,6 +15,11 @@ BEAT_SCHEDULE = {
         "task": SWEEP,
         "schedule": timedelta(seconds=settings().sweep_seconds),
         "options": {"expires": max(settings().sweep_seconds, 1.0)},
+    },
+    "warn of machines that expire, and remove those that did": {
+        "task": FOLLOW_LIFETIMES,
+        "schedule": timedelta(seconds=settings().lifetime_seconds),
+        "options": {"expires": max(settings().lifetime_seconds, 1.0)},
     },
     "move old events to the archive": {
         "task": ARCHIVE_EVENTS,

@@ -9,6 +9,7 @@ from typing import Any
 from tests.fake_lists import fits, page_of
 from vai_app.domain.errors import NameTaken, NotFound
 from vai_app.domain.identifiers import new_id
+from vai_app.domain.lifetimes import Lifetime
 from vai_app.domain.ports import Changes, MachineFilter, Page, PageRequest
 from vai_app.domain.virtual_machines import (
     MachineObservation,
@@ -59,6 +60,7 @@ class InMemoryMachines:
             and fits(wanted.name, each.name)
             and each.name.startswith(wanted.name_prefix or "")
             and fits(wanted.managed, each.managed)
+            and (wanted.expires_before is None or _expires_before(each, wanted.expires_before))
             and (wanted.include_deleted or wanted.state is not None or each.state is not MachineState.DELETED)
         ]
         return page_of(found, page, key=lambda each: each.id, descending=False)
@@ -107,6 +109,22 @@ class InMemoryMachines:
 
     def record_deleted(self, machine_id: str) -> None:
         self._close(machine_id, state=MachineState.DELETED, observed_power=Power.UNKNOWN)
+
+    def lifetimes_due(self, now: datetime, limit: int) -> list[VirtualMachine]:
+        due = [
+            (each.lifetime.due_at, each.id)
+            for each in self._stored.values()
+            if each.lifetime and each.managed and each.state not in _ENDED and each.lifetime.due_at <= now
+        ]
+        return [self._stored[machine_id] for _, machine_id in sorted(due)[:limit]]
+
+    def change_lifetime(self, machine_id: str, known: Lifetime | None, new: Lifetime | None) -> bool:
+        with self._lock:
+            found = self._stored.get(machine_id)
+            if found is None or not found.managed or found.state in _ENDED or found.lifetime != known:
+                return False
+            self._stored[machine_id] = replace(found, lifetime=new)
+            return True
 
     def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> Changes:
         with self._lock:
@@ -248,6 +266,10 @@ class InMemoryMachines:
     def _store(self, machine: VirtualMachine) -> None:
         self._stored[machine.id] = machine
         self._recorded_at[machine.id] = self._clock()
+
+
+def _expires_before(machine: VirtualMachine, moment: datetime) -> bool:
+    return machine.lifetime is not None and machine.lifetime.expires_at < moment
 
 
 def _another(recorded: VirtualMachine, seen: MachineObservation) -> bool:

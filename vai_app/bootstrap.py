@@ -26,6 +26,7 @@ from vai_app.services.batches import AwaitBatch, BatchPlacement, PlaceBatch
 from vai_app.services.capacity_review import CapacityReview
 from vai_app.services.controller import Controller
 from vai_app.services.datacenter_registry import DatacenterRegistry
+from vai_app.services.lifetimes import Lifetimes
 from vai_app.services.nudge import Nudge
 from vai_app.services.placement import PlaceMachine, Placement
 from vai_app.services.policy_manager import PolicyManager
@@ -65,6 +66,7 @@ class Services:
     policies: PolicyManager
     workflow: Workflow
     reconciler: Reconciler
+    lifetimes: Lifetimes
     watcher: Watcher
     operations: OperationRepository
     machines: MachineRepository
@@ -179,6 +181,9 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
             lease_seconds=settings.lease_seconds,
         ),
         reconciler=reconciler,
+        lifetimes=Lifetimes(
+            machines=store.machines, events=store.events, controller=controller, policies=policies, clock=utc_now
+        ),
         watcher=Watcher(
             owner=f"{socket.gethostname()}/{os.getpid()}",
             operations=store.operations,

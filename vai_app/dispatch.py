@@ -18,6 +18,7 @@ from vai_app.domain.operations import StepName
 
 SWEEP = "vai.sweep"
 ARCHIVE_EVENTS = "vai.archive_events"
+FOLLOW_LIFETIMES = "vai.follow_lifetimes"
 
 REQUESTS = "vai.requests"
 PROVISION = "vai.provision"
@@ -40,6 +41,7 @@ QUEUE_OF: Mapping[str, str] = {
     StepName.ADOPT_VM: PROVISION,
     SWEEP: CONTROL,
     ARCHIVE_EVENTS: CONTROL,
+    FOLLOW_LIFETIMES: CONTROL,
 }
 
 

@@ -87,6 +87,7 @@ class Settings(BaseSettings):
         default=5.0, gt=0, le=60, description="How long the constraint solver may think about a batch of machines."
     )
     sweep_seconds: float = Field(default=1.0, gt=0, description="How often lost nudges are published again.")
+    lifetime_seconds: float = Field(default=30.0, gt=0, description="How often machines that expire are looked for.")
     inventory_seconds: float = Field(default=30.0, gt=0, description="How often every datacenter is listed completely.")
     event_retention_days: float = Field(default=90.0, gt=0, description="Older events move to the archive.")
     access_clients: str = Field(

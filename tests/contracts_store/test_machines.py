@@ -1,12 +1,14 @@
 """What both machine repositories promise of single machines."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from tests.builders import SMALL, a_machine, a_spec, an_active_machine, an_observation
+from tests.builders import NOW, SMALL, a_machine, a_spec, an_active_machine, an_observation
 from tests.fakes import FakeStore, SettableClock
 from vai_app.domain.errors import NameTaken, NotFound
+from vai_app.domain.lifetimes import Lifetime, Phase
 from vai_app.domain.ports import MachineFilter, PageRequest
 from vai_app.domain.virtual_machines import Location, MachineState, Mark, Power, Size
 from vai_app.store import Store
@@ -211,3 +213,44 @@ def test_a_listing_does_not_change_what_was_asked_for(store: AnyStore, clock: Se
     store.machines.observe("dc-1", [seen], clock.advance(1))
     after = store.machines.get(machine.id, None)
     assert (after.name, after.spec.size, after.observed_size) == (machine.name, SMALL, seen.size)
+
+
+def lifetime(hours: float, phase: Phase = Phase.RUNNING) -> Lifetime:
+    return Lifetime(NOW + timedelta(hours=hours + 1), NOW + timedelta(hours=hours), phase)
+
+
+def test_lifetimes_that_are_due_are_found_the_longest_overdue_first(store: AnyStore) -> None:
+    for hours in (-1, -3, -2, 5):
+        store.machines.insert(an_active_machine(name=f"web{hours}", lifetime=lifetime(hours)))
+    store.machines.insert(an_active_machine(name="kept"))
+    assert [each.name for each in store.machines.lifetimes_due(NOW, 10)] == ["web-3", "web-2", "web-1"]
+    assert [each.name for each in store.machines.lifetimes_due(NOW, 2)] == ["web-3", "web-2"]
+
+
+@pytest.mark.parametrize("known", [None, lifetime(1)])
+def test_a_lifetime_is_changed_by_whoever_knows_it(store: AnyStore, known: Lifetime | None) -> None:
+    machine = an_active_machine(lifetime=known)
+    store.machines.insert(machine)
+    assert store.machines.change_lifetime(machine.id, known, lifetime(2, Phase.WARNED))
+    assert not store.machines.change_lifetime(machine.id, known, lifetime(3))
+    assert store.machines.get(machine.id, None) == replace(machine, lifetime=lifetime(2, Phase.WARNED))
+    assert store.machines.change_lifetime(machine.id, lifetime(2, Phase.WARNED), None)
+    assert store.machines.get(machine.id, None).lifetime is None
+
+
+def test_a_machine_that_has_ended_has_no_lifetime_to_follow_or_change(store: AnyStore) -> None:
+    deleted, failed = an_active_machine(lifetime=lifetime(-1)), a_machine(lifetime=lifetime(-1))
+    for each in (deleted, failed):
+        store.machines.insert(each)
+    store.machines.record_deleted(deleted.id)
+    store.machines.record_failed(failed.id, "no room")
+    assert list(store.machines.lifetimes_due(NOW, 10)) == []
+    assert not store.machines.change_lifetime(deleted.id, lifetime(-1), None)
+
+
+def test_machines_are_listed_by_when_they_expire(store: AnyStore) -> None:
+    for hours in (1, 5):
+        store.machines.insert(an_active_machine(name=f"web-{hours}", lifetime=lifetime(hours)))
+    store.machines.insert(an_active_machine(name="kept"))
+    wanted = MachineFilter(tenant="acme", expires_before=NOW + timedelta(hours=4))
+    assert [each.name for each in store.machines.page(wanted, PageRequest()).items] == ["web-1"]

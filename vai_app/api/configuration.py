@@ -119,6 +119,7 @@ class EvaluationBody(Body):
     cpus: Count = 0
     memory_mib: Count = 0
     disk_gib: Count = 0
+    lifetime_hours: Count = 0
     datacenter: Identifier | None = None
     image: ObjectName | None = None
     networks: list[ObjectName] = Field(default=[], max_length=10)
@@ -469,7 +470,8 @@ def _policy_of(name: str, body: PolicyChangeBody) -> Policy:
 
 
 def _ask(body: EvaluationBody) -> MachineAsk:
-    ask = MachineAsk(body.cpus, body.memory_mib, body.disk_gib, networks=tuple(body.networks), image=body.image)
+    sizes = (body.cpus, body.memory_mib, body.disk_gib, body.lifetime_hours)
+    ask = MachineAsk(*sizes, networks=tuple(body.networks), image=body.image)
     if body.datacenter is None:
         return ask
     found = services().datacenters.get(body.datacenter)

@@ -21,6 +21,7 @@ from pydantic import (
 from vai_app.api.json_depth import is_deeper
 from vai_app.domain.datacenters import PlacementSettings, PlacementStrategy
 from vai_app.domain.errors import InvalidRequest
+from vai_app.domain.lifetimes import LONGEST_HOURS
 from vai_app.domain.operations import OperationKind, OperationState
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
 from vai_app.domain.placement.batches import BatchRules
@@ -30,6 +31,7 @@ from vai_app.services.arguments import BatchMachine
 
 M = TypeVar("M", bound=BaseModel)
 
+_LIFETIME = "Hours until it is deleted; none is as long as policies allow, or until somebody deletes it."
 DEEPEST_BODY = 32
 """Levels of objects and lists in a body; more are refused before they are read."""
 
@@ -39,6 +41,7 @@ ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=255, patt
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,62})$")]
 LabelValue = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
+LifetimeHours = Annotated[int, Field(ge=1, le=LONGEST_HOURS, description=_LIFETIME)]
 Cpus = Annotated[int, Field(ge=1, le=1024, description="Virtual CPUs.")]
 MemoryMib = Annotated[int, Field(ge=64, le=16_777_216, description="Memory in MiB.")]
 DiskGib = Annotated[int, Field(ge=0, le=65_536, description="Disk in GiB; 0 takes the image's disks as they are.")]
@@ -92,6 +95,7 @@ class BatchMachineBody(Body):
     networks: list[ObjectName] = Field(default=[], max_length=10)
     power_on: bool = True
     labels: dict[LabelName, LabelValue] = Field(default={}, max_length=64)
+    lifetime_hours: LifetimeHours | None = None
 
     def spec(self) -> MachineSpec:
         """Return what is asked for."""
@@ -101,6 +105,7 @@ class BatchMachineBody(Body):
             image=self.image,
             networks=tuple(self.networks),
             power_on=self.power_on,
+            lifetime_hours=self.lifetime_hours,
         )
 
 
@@ -158,6 +163,12 @@ class ResizeBody(Body):
     def size(self) -> Size:
         """Return the size."""
         return Size(self.cpus, self.memory_mib, self.disk_gib)
+
+
+class RenewBody(Body):
+    """A new lifetime, from now."""
+
+    lifetime_hours: LifetimeHours | None = None
 
 
 class AdoptBody(Body):
@@ -247,6 +258,25 @@ class DatacenterChangeBody(Body):
     placement: PlacementSettingsBody | None = None
 
 
+def _rfc_3339(text: Any) -> Any:
+    """Let no number of seconds pass for a time."""
+    if not _RFC_3339.fullmatch(str(text)):
+        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+    return text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Refuse what lies beyond the calendar once its zone is taken away."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie in the years 1 to 9999 of UTC") from error
+
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
+
+
 class Query(BaseModel):
     """Query parameters; unknown ones are refused."""
 
@@ -271,6 +301,7 @@ class MachineQuery(PageQuery):
     name: ObjectName | None = Field(default=None, description="Exact name.")
     name_prefix: ObjectName | None = Field(default=None, description="Beginning of the name.")
     managed: bool | None = Field(default=None, description="Made or adopted by VAI, or not.")
+    expires_before: Moment | None = Field(default=None, description="With a lifetime that ends before.")
     include_deleted: bool = Field(default=False, description="Deleted machines too.")
 
 
@@ -288,25 +319,6 @@ class OperationQuery(PageQuery):
     machine: Identifier | None = Field(default=None, description="Id of the machine.")
     datacenter: Identifier | None = Field(default=None, description="Name or id of a datacenter.")
     open: bool | None = Field(default=None, description="Not ended yet, or ended.")
-
-
-def _rfc_3339(text: Any) -> Any:
-    """Let no number of seconds pass for a time."""
-    if not _RFC_3339.fullmatch(str(text)):
-        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
-    return text
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """Refuse what lies beyond the calendar once its zone is taken away."""
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("must lie in the years 1 to 9999 of UTC") from error
-
-
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
 
 
 class EventQuery(PageQuery):

@@ -71,6 +71,7 @@ class MachineView:
     provider_ref: str | None
     labels: Mapping[str, str]
     created_at: datetime
+    expires_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -347,6 +348,7 @@ def machine_view(machine: VirtualMachine, name_of: Callable[[str], str], operati
         provider_ref=machine.provider_ref,
         labels=machine.labels,
         created_at=machine.created_at,
+        expires_at=machine.lifetime.expires_at if machine.lifetime else None,
     )
 
 

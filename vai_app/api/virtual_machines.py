@@ -18,6 +18,7 @@ from vai_app.api.requests import (
     MachineBody,
     MachineQuery,
     PowerBody,
+    RenewBody,
     ResizeBody,
     read_body,
     read_query,
@@ -54,6 +55,7 @@ class Machines(Confirmed):
             name=query.name,
             name_prefix=query.name_prefix,
             managed=query.managed,
+            expires_before=query.expires_before,
             include_deleted=query.include_deleted,
         )
         page = services().machines.page(wanted, PageRequest(query.page_size, query.page_token))
@@ -123,6 +125,17 @@ class MachineSize(Confirmed):
         """Give a machine another size."""
         size = read_body(ResizeBody).size()
         return accepted(services().controller.resize_machine(_change(), machine_id, size))
+
+
+@namespace.route("/<string:machine_id>/actions/renew")
+class MachineLifetime(Confirmed):
+    """A machine's lifetime."""
+
+    @documented(namespace, 200, MachineView, body=RenewBody, problems=_REFUSALS, may="virtual-machines:renew")
+    def post(self, machine_id: str) -> Response:
+        """Give a machine a new lifetime, from now."""
+        hours = read_body(RenewBody).lifetime_hours
+        return answer(_views([services().lifetimes.renew(context(), machine_id, hours)])[0])
 
 
 @namespace.route("/<string:machine_id>/actions/adopt")

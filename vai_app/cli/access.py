@@ -117,13 +117,14 @@ def change_policy(name: Name, file: File, *, as_json: AsJson = False) -> None:
 
 
 @policies.command("evaluate")
-def evaluate(
+def evaluate(  # noqa: PLR0913 - one parameter an option
     role: Role = None,
     tenant: Annotated[str | None, typer.Option(help="Yours when left out.")] = None,
     permission: Annotated[str, typer.Option(help="What is to be done.")] = "virtual-machines:create",
     cpus: Annotated[int, typer.Option(help="Virtual CPUs.")] = 0,
     memory_mib: Annotated[int, typer.Option("--memory-mib", help="MiB.")] = 0,
     disk_gib: Annotated[int, typer.Option("--disk-gib", help="GiB.")] = 0,
+    lifetime_hours: Annotated[int, typer.Option("--lifetime-hours", help="Hours until it is deleted.")] = 0,
     datacenter: Annotated[str | None, typer.Option("--datacenter", "-d", help="Name or id.")] = None,
     *,
     as_json: AsJson = False,
@@ -136,6 +137,7 @@ def evaluate(
         "cpus": cpus,
         "memory_mib": memory_mib,
         "disk_gib": disk_gib,
+        "lifetime_hours": lifetime_hours,
         "datacenter": datacenter,
     }
     with client() as api:

@@ -12,6 +12,10 @@ from vai_app.domain.placement.asks import Elsewhere
 
 app = typer.Typer(help="Virtual machines, in any datacenter.", no_args_is_help=True)
 
+LifetimeHours = Annotated[
+    int | None,
+    typer.Option(help="Hours until it is deleted; as long as policies allow, or for ever, when left out."),
+]
 Machine = Annotated[str, typer.Argument(help="Name or id of a machine.")]
 
 
@@ -33,6 +37,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
         Elsewhere, typer.Option(help="Where the datacenter is short: never another, if confirmed, automatically.")
     ] = Elsewhere.ASK,
     apart_from: Annotated[list[str] | None, typer.Option(help="Machine on whose host it must not be.")] = None,
+    lifetime_hours: LifetimeHours = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Create nothing; show where it would go and why.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show why it went where it went.")] = False,
     no_wait: NoWait = False,
@@ -49,6 +54,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
         "networks": network or [],
         "location": {"cluster": cluster, "host": host, "datastore": datastore},
         "power_on": power_on,
+        "lifetime_hours": lifetime_hours,
     }
     with client() as api:
         body["placement"] = {
@@ -131,6 +137,15 @@ def resize(
         finish(api, operation, wait=not no_wait, as_json=as_json)
 
 
+@app.command("renew")
+def renew(machine: Machine, lifetime_hours: LifetimeHours = None, *, as_json: AsJson = False) -> None:
+    """Give a machine a new lifetime, from now."""
+    with client() as api:
+        path = f"/virtual-machines/{api.machine(machine)['id']}/actions/renew"
+        renewed = api.post(path, {"lifetime_hours": lifetime_hours})
+    show(renewed, as_json=as_json, table=lambda: _print_details(renewed))
+
+
 @app.command("adopt")
 def adopt(
     machine: Machine,
@@ -197,6 +212,7 @@ def _print_details(machine: Json) -> None:
         ("observed host", observed["host"] or ""),
         ("addresses", ", ".join(observed["addresses"])),
         ("networks", ", ".join(observed["networks"] or machine["networks"])),
+        ("expires", machine["expires_at"] or "never"),
         ("drift", "; ".join(machine["drift"])),
         ("managed by VAI", "yes" if machine["managed"] else "no"),
         ("provider reference", machine["provider_ref"] or ""),

@@ -16,6 +16,7 @@ PERMISSIONS: Mapping[str, str] = {
     "virtual-machines:delete": "delete machines",
     "virtual-machines:power": "start, stop and reboot machines",
     "virtual-machines:resize": "give machines another size",
+    "virtual-machines:renew": "give machines a new lifetime",
     "virtual-machines:adopt": "let VAI manage machines that it found",
     "operations:read": "list and show operations",
     "operations:cancel": "turn operations back",
@@ -133,11 +134,12 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class MachineAsk:
-    """What is asked of a machine, as far as policies look. A size of 0 was not asked for."""
+    """What is asked of a machine, as far as policies look. A size or lifetime of 0 was not asked for."""
 
     cpus: int = 0
     memory_mib: int = 0
     disk_gib: int = 0
+    lifetime_hours: int = 0
     datacenter: str | None = None
     datacenter_id: str | None = None
     hypervisor: str | None = None
@@ -203,6 +205,7 @@ _ASKED: Mapping[str, Any] = {
     "machine_cpus": lambda ask: ask.cpus,
     "machine_memory_mib": lambda ask: ask.memory_mib,
     "machine_disk_gib": lambda ask: ask.disk_gib,
+    "lifetime_hours": lambda ask: ask.lifetime_hours,
     "datacenters": lambda ask: ask.datacenter,
     "hypervisors": lambda ask: ask.hypervisor,
     "networks": lambda ask: ", ".join(ask.networks),
@@ -226,6 +229,7 @@ DEFAULT_ROLES: Mapping[str, Role] = {
                 "virtual-machines:delete",
                 "virtual-machines:power",
                 "virtual-machines:resize",
+                "virtual-machines:renew",
                 "operations:read",
                 "operations:cancel",
                 "operations:confirm",
@@ -244,6 +248,7 @@ DEFAULT_ROLES: Mapping[str, Role] = {
                 "virtual-machines:create",
                 "virtual-machines:delete",
                 "virtual-machines:power",
+                "virtual-machines:renew",
                 "operations:read",
                 "operations:cancel",
                 "operations:confirm",

@@ -10,6 +10,7 @@ from vai_app.domain.capacity import DatacenterCapacity, Room
 from vai_app.domain.datacenters import About, Connection, Datacenter, Inventory, PlacementSettings
 from vai_app.domain.events import Event
 from vai_app.domain.hypervisor import Hypervisor, TaskObservation
+from vai_app.domain.lifetimes import Lifetime
 from vai_app.domain.operations import Operation, OperationKind, OperationState, StepName
 from vai_app.domain.placement.asks import PlacementAsk
 from vai_app.domain.placement.checks import Check
@@ -86,6 +87,7 @@ class MachineFilter:
     name: str | None = None  # exact
     name_prefix: str | None = None
     managed: bool | None = None
+    expires_before: datetime | None = None
     include_deleted: bool = False
 
 
@@ -226,6 +228,14 @@ class MachineRepository(Protocol):
 
     def record_deleted(self, machine_id: str) -> None:
         """The machine is gone because VAI removed it; the name is free again."""
+        ...
+
+    def lifetimes_due(self, now: datetime, limit: int) -> Sequence[VirtualMachine]:
+        """Return machines about whose lifetime something is to be done, the longest overdue first."""
+        ...
+
+    def change_lifetime(self, machine_id: str, known: Lifetime | None, new: Lifetime | None) -> bool:
+        """Write a lifetime in place of the one that is known; ``False`` when it changed, or the machine has ended."""
         ...
 
     def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> "Changes":

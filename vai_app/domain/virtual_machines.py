@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from vai_app.domain.lifetimes import Lifetime
+
 
 class Power(StrEnum):
     """Power as a hypervisor reports it."""
@@ -74,7 +76,10 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class MachineSpec:
-    """What a user asks for. ``image`` is a template's or image's name or reference; ``None`` builds from scratch."""
+    """What a user asks for. ``image`` is a template's or image's name or reference; ``None`` builds from scratch.
+
+    ``lifetime_hours`` ``None`` keeps the machine as long as policies allow.
+    """
 
     name: str
     size: Size
@@ -82,6 +87,7 @@ class MachineSpec:
     networks: tuple[str, ...] = ()
     location: Location = Location()
     power_on: bool = True
+    lifetime_hours: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,7 @@ class VirtualMachine:
     drift: tuple[str, ...] = ()
     problem: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    lifetime: Lifetime | None = None
 
     @property
     def managed(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vai_app.domain.capacity import Room, room_of
+from vai_app.domain.lifetimes import Lifetime, LifetimeTerms
 from vai_app.domain.operations import Operation
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
 from vai_app.domain.placement.batches import BatchRules
@@ -53,7 +54,14 @@ def _spec(spec: Mapping[str, Any]) -> MachineSpec:
         networks=tuple(spec["networks"]),
         location=Location(**spec["location"]),
         power_on=spec["power_on"],
+        lifetime_hours=spec.get("lifetime_hours"),
     )
+
+
+def lifetime_of(operation: Operation, spec: MachineSpec) -> Lifetime | None:
+    """Return how long a creation's machine is kept, from when the creation was accepted."""
+    terms = LifetimeTerms(**operation.arguments.get("lifetime", {}))
+    return terms.begin(operation.created_at, spec.lifetime_hours)
 
 
 def wish_of(operation: Operation) -> PlacementWish:

@@ -31,7 +31,7 @@ from vai_app.domain.placement.asks import NO_WISH, Elsewhere, PlacementAsk
 from vai_app.domain.placement.batches import BatchProblem, BatchSolver, Seat, seat_batch, seated
 from vai_app.domain.placement.checks import location_of
 from vai_app.domain.ports import CapacityBook, Clock, OperationRepository
-from vai_app.domain.virtual_machines import Location
+from vai_app.domain.virtual_machines import Location, MachineSpec
 from vai_app.services.arguments import BatchMachine, machines_of, owner_of, roles_of, rules_of
 from vai_app.services.nudge import Nudge
 from vai_app.services.placement import Placement, Refused, require_listed
@@ -108,11 +108,11 @@ class BatchPlacement:
         """Return the rows of the datacenters that accept each machine; equal machines are judged once."""
         known: dict[Any, Mask] = {}
         for ask in asks:
-            kind = (ask.spec.image, ask.spec.networks, ask.spec.size)
+            kind = _kind(ask.spec)
             if kind not in known:
                 accepting = [self._placement.accepts(each, ask) for each in arrays.snapshot]
                 known[kind] = np.array(accepting, np.bool_)[arrays.datacenter]
-        return tuple(known[ask.spec.image, ask.spec.networks, ask.spec.size] for ask in asks)
+        return tuple(known[_kind(ask.spec)] for ask in asks)
 
 
 class PlaceBatch(Step):
@@ -227,6 +227,7 @@ class PlaceBatch(Step):
                 "placement": asdict(replace(NO_WISH, elsewhere=Elsewhere.NEVER)),
                 "seat": place["location"],
                 "batch": operation.id,
+                "lifetime": operation.arguments.get("lifetime", {}),
                 "roles": list(roles_of(operation)),
             },
             plan=PLANS[OperationKind.CREATE_VM],
@@ -320,6 +321,11 @@ def _placed(arrays: CapacityArrays, machine: BatchMachine, ask: PlacementAsk, se
     if seat.store is not None:
         location = replace(location, datastore=capacity.datastores[seat.store].datastore.ref)
     return Placed(machine, capacity.datacenter.id, location)
+
+
+def _kind(spec: MachineSpec) -> MachineSpec:
+    """Return what a machine is judged by: all of it but its name."""
+    return replace(spec, name="")
 
 
 def _document(placed: Placed | None) -> dict[str, Any] | None:

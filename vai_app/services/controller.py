@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from vai_app.domain.datacenters import Datacenter
@@ -41,7 +42,7 @@ from vai_app.domain.virtual_machines import (
     Size,
     VirtualMachine,
 )
-from vai_app.services.arguments import BatchMachine, spec_of
+from vai_app.services.arguments import BatchMachine, lifetime_of, spec_of
 from vai_app.services.nudge import Nudge
 from vai_app.services.plans import PLANS
 from vai_app.services.policy_manager import CREATE, RESIZE, PolicyManager, ask_of, ask_of_size
@@ -156,7 +157,7 @@ class Controller:
             return earlier
         for ask in {ask_of(each.spec) for each in machines}:
             self._policies.require_machine(context.principal, CREATE, ask)
-        stored = self._operations.insert(operation)
+        stored = self._operations.insert(self._with_lifetime(operation, context.principal))
         if stored.id == operation.id:
             self._nudge(stored.step, stored.id)
         return stored
@@ -164,7 +165,7 @@ class Controller:
     def delete_machine(self, context: RequestContext, machine_id: str) -> Operation:
         """Accept the removal of a machine that VAI made or adopted. Raises NotFound, Conflict, MachineBusy."""
         machine = self._machines.get(machine_id, context.scope)
-        return self._accept(context, OperationKind.DELETE_VM, machine, {}, lambda: _require_managed(machine, "deleted"))
+        return self._accept(context, OperationKind.DELETE_VM, machine, {}, lambda: require_managed(machine, "deleted"))
 
     def change_power(self, context: RequestContext, machine_id: str, action: PowerAction) -> Operation:
         """Accept a power action. Raises NotFound, Conflict, MachineBusy."""
@@ -195,9 +196,14 @@ class Controller:
 
     def remove_orphan(self, machine: VirtualMachine, seen: MachineObservation) -> Operation:
         """Open the removal of what a creation left behind: it bears our mark, and the record says it must not be."""
-        principal = Principal(name=AUTONOMOUS, tenant=machine.tenant or AUTONOMOUS, roles=("admin",))
-        context = RequestContext(principal, correlation_id=new_id("cor", self._clock()))
-        return self._accept(context, OperationKind.DELETE_VM, machine, {"provider_ref": seen.ref}, lambda: None)
+        arguments = {"provider_ref": seen.ref}
+        return self._accept(self._autonomous(machine), OperationKind.DELETE_VM, machine, arguments, lambda: None)
+
+    def remove_expired(self, machine: VirtualMachine) -> Operation:
+        """Open the removal of a machine whose lifetime has passed. Raises Conflict (deleted), MachineBusy."""
+        arguments = {"expired": True}
+        check = partial(require_managed, machine, "removed")
+        return self._accept(self._autonomous(machine), OperationKind.DELETE_VM, machine, arguments, check)
 
     def cancel_operation(self, context: RequestContext, operation_id: str) -> Operation:
         """Ask for an operation to be turned back at its next step. Raises NotFound, Conflict (ended, too late)."""
@@ -218,6 +224,10 @@ class Controller:
         self._dispatcher.publish(operation.step, operation.id)
         return operation
 
+    def _autonomous(self, machine: VirtualMachine) -> RequestContext:
+        principal = Principal(name=AUTONOMOUS, tenant=machine.tenant or AUTONOMOUS, roles=("admin",))
+        return RequestContext(principal, correlation_id=new_id("cor", self._clock()))
+
     def _create(
         self,
         context: RequestContext,
@@ -237,7 +247,7 @@ class Controller:
             message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
             raise Conflict(message)
         self._policies.require_machine(context.principal, CREATE, ask_of(spec, chosen))
-        stored = self._operations.insert(operation)
+        stored = self._operations.insert(self._with_lifetime(operation, context.principal))
         if stored.id != operation.id:
             return stored
         try:
@@ -268,6 +278,11 @@ class Controller:
         if stored.id == operation.id:
             self._nudge(stored.step, stored.id)
         return stored
+
+    def _with_lifetime(self, operation: Operation, principal: Principal) -> Operation:
+        """Return a creation that knows how long policies keep its machines; the tenant's key does not depend on it."""
+        terms = asdict(self._policies.lifetime_terms(principal))
+        return replace(operation, arguments={**operation.arguments, "lifetime": terms})
 
     def _new_operation(
         self,
@@ -313,10 +328,12 @@ def machine_of(operation: Operation, spec: MachineSpec) -> VirtualMachine:
         spec=spec,
         created_at=operation.created_at,
         labels=dict(operation.arguments.get("labels", {})),
+        lifetime=lifetime_of(operation, spec),
     )
 
 
-def _require_managed(machine: VirtualMachine, done: str) -> None:
+def require_managed(machine: VirtualMachine, done: str) -> None:
+    """Raise Conflict for a machine that is deleted or a stranger's, and so cannot be ``done``."""
     if machine.state is MachineState.DELETED:
         message = f"Machine {machine.name} is deleted."
         raise Conflict(message)
@@ -326,7 +343,7 @@ def _require_managed(machine: VirtualMachine, done: str) -> None:
 
 
 def _require_active(machine: VirtualMachine, done: str) -> None:
-    _require_managed(machine, done)
+    require_managed(machine, done)
     if machine.state is not MachineState.ACTIVE:
         message = f"Machine {machine.name} is {machine.state} and cannot be {done}."
         raise Conflict(message)

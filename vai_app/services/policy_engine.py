@@ -22,8 +22,13 @@ from vai_app.domain.policies import (
     refusal_of,
 )
 
-_LIMITED = ("virtual-machines:create", "virtual-machines:resize", "operations:confirm")
-_SIZES = {"machine_cpus": "cpus", "machine_memory_mib": "memory_mib", "machine_disk_gib": "disk_gib"}
+_LIMITED = ("virtual-machines:create", "virtual-machines:resize", "virtual-machines:renew", "operations:confirm")
+_MOST = {
+    "machine_cpus": "cpus",
+    "machine_memory_mib": "memory_mib",
+    "machine_disk_gib": "disk_gib",
+    "lifetime_hours": "lifetime_hours",
+}
 _MOST_REMEMBERED = 10_000
 _RESOURCE = 'Installation::"vai"'
 _PERMIT, _FORBID = "permit", "forbid"
@@ -104,7 +109,7 @@ def _forbids(policy: Policy) -> Iterable[str]:
 def _broken(policy: Policy) -> Iterable[tuple[str, str]]:
     """Yield each limit that one request can break, with the Cedar expression of its being broken."""
     limits = policy.limits
-    for limit, asked in _SIZES.items():
+    for limit, asked in _MOST.items():
         if getattr(limits, limit) is not None:
             yield limit, f"context.{asked} > {getattr(limits, limit)}"
     if limits.datacenters is not None:
@@ -124,6 +129,7 @@ def _context(ask: MachineAsk) -> Mapping[str, Any]:
         "cpus": ask.cpus,
         "memory_mib": ask.memory_mib,
         "disk_gib": ask.disk_gib,
+        "lifetime_hours": ask.lifetime_hours,
         "networks": list(ask.networks),
     }
     if ask.datacenter is not None:

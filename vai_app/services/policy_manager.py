@@ -24,6 +24,7 @@ from vai_app.domain.errors import (
 )
 from vai_app.domain.events import Event
 from vai_app.domain.identifiers import new_id
+from vai_app.domain.lifetimes import LifetimeTerms
 from vai_app.domain.placement.asks import PlacementAsk
 from vai_app.domain.placement.checks import Check, CheckName
 from vai_app.domain.policies import (
@@ -60,6 +61,7 @@ _DEFAULTS: Mapping[ConfigurationKind, Mapping[str, Any]] = {
 }
 CREATE = "virtual-machines:create"
 RESIZE = "virtual-machines:resize"
+RENEW = "virtual-machines:renew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,11 @@ class PolicyManager:
     def limits_for(self, tenant: str, roles: Sequence[str]) -> Limits:
         """Return what all policies together allow a bearer of these roles in this tenant."""
         return strictest(self._snapshot().engine.policies_on(tenant, roles))
+
+    def lifetime_terms(self, owner: Principal) -> LifetimeTerms:
+        """Return how long a machine that this principal makes or renews may be kept."""
+        limits = self.limits_for(owner.tenant, owner.roles)
+        return LifetimeTerms(limits.lifetime_hours, limits.lifetime_warning_hours)
 
     def limits_anybody_in(self, tenant: str, limits: Sequence[str]) -> bool:
         """Whether a policy sets one of these limits for a bearer of any role in this tenant."""
@@ -278,6 +285,7 @@ def ask_of(spec: MachineSpec, datacenter: Datacenter | None = None) -> MachineAs
         cpus=spec.size.cpus,
         memory_mib=spec.size.memory_mib,
         disk_gib=spec.size.disk_gib,
+        lifetime_hours=spec.lifetime_hours or 0,
         networks=spec.networks,
         image=spec.image,
     )

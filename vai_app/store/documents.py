@@ -4,6 +4,7 @@ Repositories work on the documents' collections and not on document objects: a c
 and a page of a hundred machines costs no hundred objects.
 """
 
+from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 
 from mongoengine import (
@@ -21,6 +22,7 @@ ONE_OPEN_OPERATION = "one_open_operation_per_target"
 # The condition of an index over texts only. By ``{"$type": "string"}`` the index is never used: MongoDB does not see
 # that a query for one text asks for texts only, and walks through all documents of the tenant or datacenter.
 ANY_TEXT = {"$gt": ""}
+ANY_TIME = {"$gt": datetime(1970, 1, 1, tzinfo=UTC)}
 
 
 class OperationDocument(DynamicDocument):
@@ -102,6 +104,11 @@ class MachineDocument(DynamicDocument):
             {"fields": ["tenant", "id"]},
             {"fields": ["datacenter_id", "id"]},
             {"fields": ["name", "id"]},
+            {
+                "fields": ["lifetime.due_at"],
+                "name": "lifetimes_due",
+                "partialFilterExpression": {"name_held": True, "lifetime.due_at": ANY_TIME},
+            },
         ],
     }
 

@@ -10,6 +10,7 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
 from vai_app.domain.errors import NameTaken, NotFound
+from vai_app.domain.lifetimes import Lifetime
 from vai_app.domain.ports import Changes, Clock, MachineFilter, Page, PageRequest
 from vai_app.domain.virtual_machines import (
     MachineObservation,
@@ -19,8 +20,8 @@ from vai_app.domain.virtual_machines import (
     Size,
     VirtualMachine,
 )
-from vai_app.store.codec import Codec
-from vai_app.store.documents import MachineDocument, collection_of
+from vai_app.store.codec import Codec, to_stored
+from vai_app.store.documents import ANY_TIME, MachineDocument, collection_of
 from vai_app.store.errors import translated
 from vai_app.store.listings import ENDED, record_listing, recorded_at
 from vai_app.store.paging import BY_ID, page_of
@@ -80,6 +81,8 @@ class MongoMachines:
             filters.append({"name": {"$gte": wanted.name_prefix, "$lt": wanted.name_prefix + _LAST_CHARACTER}})
         if wanted.managed is not None:
             filters.append({"tenant": {"$ne": None} if wanted.managed else None})
+        if wanted.expires_before is not None:
+            filters.append({"lifetime.expires_at": {"$lt": wanted.expires_before}})
         if not wanted.include_deleted and wanted.state is None:
             filters.append({"state": {"$ne": MachineState.DELETED.value}})
         query = {"$and": filters} if filters else {}
@@ -127,6 +130,17 @@ class MongoMachines:
     def record_deleted(self, machine_id: str) -> None:
         """VAI removed the machine."""
         self._close(machine_id, {"state": MachineState.DELETED.value, "observed_power": Power.UNKNOWN.value})
+
+    def lifetimes_due(self, now: datetime, limit: int) -> list[VirtualMachine]:
+        """Return machines about whose lifetime something is to be done."""
+        due = {"name_held": True, "lifetime.due_at": {**ANY_TIME, "$lte": now}}
+        found = self._collection.find(due).sort("lifetime.due_at", 1).limit(limit)
+        return [_codec.from_document(document) for document in found]
+
+    def change_lifetime(self, machine_id: str, known: Lifetime | None, new: Lifetime | None) -> bool:
+        """Write a lifetime in place of the one that is known."""
+        unchanged = {"_id": machine_id, "name_held": True, "lifetime": to_stored(known)}
+        return self._collection.update_one(unchanged, {"$set": {"lifetime": to_stored(new)}}).matched_count > 0
 
     def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> Changes:
         """Bring all machines of a datacenter up to date with one complete listing."""

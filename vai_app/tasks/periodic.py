@@ -15,6 +15,12 @@ def sweep(**_: object) -> None:
     services().workflow.sweep()
 
 
+@shared_task(base=VaiTask, name=dispatch.FOLLOW_LIFETIMES)
+def follow_lifetimes(**_: object) -> None:
+    """Warn of machines that expire, and remove those that did."""
+    services().lifetimes.follow()
+
+
 @shared_task(base=VaiTask, name=dispatch.ARCHIVE_EVENTS)
 def archive_events(**_: object) -> None:
     """Move old events to the archive."""
