@@ -13,3 +13,5 @@ app = create_app(services)
 # What is loaded now stays: the collector need not look at it again and again.
 gc.collect()
 gc.freeze()
+# A page of a hundred machines is thousands of objects without a cycle: it is not to be searched for some five times.
+gc.set_threshold(20_000, 20, 50)

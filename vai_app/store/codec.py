@@ -1,5 +1,6 @@
 """Turns domain dataclasses into documents and back, from the dataclasses' own types: no field is listed twice."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -26,12 +27,20 @@ class Codec(Generic[T]):
     def __init__(self, kind: type[T]) -> None:
         """``kind`` is a dataclass of the domain."""
         self._kind = kind
+        self._list: type[list[T]] = list[kind]  # type: ignore[valid-type] # a type that is known at run time
 
     def to_document(self, value: T) -> dict[str, Any]:
         """Return the document, ready to be stored."""
         document: dict[str, Any] = to_stored(value)
         document["_id"] = document.pop("id")
         return document
+
+    def from_documents(self, documents: Iterable[dict[str, Any]]) -> list[T]:
+        """Return the values. Each document gains an ``id``."""
+        found = list(documents)
+        for document in found:
+            document["id"] = document["_id"]
+        return from_stored(found, self._list)
 
     def from_document(self, document: dict[str, Any]) -> T:
         """Return the value. The document gains an ``id``."""

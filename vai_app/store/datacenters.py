@@ -64,7 +64,7 @@ class MongoDatacenters:
 
     def list(self) -> Sequence[Datacenter]:
         """Every datacenter, in order of name."""
-        return [_codec.from_document(document) for document in self._collection.find().sort("name", 1)]
+        return _codec.from_documents(self._collection.find().sort("name", 1))
 
     def connection(self, datacenter_id: str) -> Connection:
         """Return how to reach it, credentials decrypted."""

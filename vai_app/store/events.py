@@ -51,7 +51,7 @@ class MongoEvents:
         within = {bound: value for bound, value in bounds.items() if value is not None}
         if within:
             query["at"] = within
-        return page_of(self._collection, query, page, load=_codec.from_document, order=NEWEST_FIRST)
+        return page_of(self._collection, query, page, load=_codec.from_documents, order=NEWEST_FIRST)
 
     def archive(self, before: datetime) -> int:
         """Copy, then delete: an interruption leaves an event in both places, and the next run ends it."""

@@ -86,7 +86,7 @@ class MongoMachines:
         if not wanted.include_deleted and wanted.state is None:
             filters.append({"state": {"$ne": MachineState.DELETED.value}})
         query = {"$and": filters} if filters else {}
-        return page_of(self._collection, query, page, load=_codec.from_document, order=BY_ID)
+        return page_of(self._collection, query, page, load=_codec.from_documents, order=BY_ID)
 
     def record_datacenter(self, machine_id: str, datacenter_id: str) -> None:
         """Placement chose."""
@@ -135,7 +135,7 @@ class MongoMachines:
         """Return machines about whose lifetime something is to be done."""
         due = {"name_held": True, "lifetime.due_at": {**ANY_TIME, "$lte": now}}
         found = self._collection.find(due).sort("lifetime.due_at", 1).limit(limit)
-        return [_codec.from_document(document) for document in found]
+        return _codec.from_documents(found)
 
     def change_lifetime(self, machine_id: str, known: Lifetime | None, new: Lifetime | None) -> bool:
         """Write a lifetime in place of the one that is known."""

@@ -80,7 +80,7 @@ class MongoOperations:
             "open": wanted.open,
         }
         query = {name: value for name, value in equal.items() if value is not None}
-        return page_of(self._collection, query, page, load=_codec.from_document, order=NEWEST_ID_FIRST)
+        return page_of(self._collection, query, page, load=_codec.from_documents, order=NEWEST_ID_FIRST)
 
     def open_on(self, target_ids: Collection[str]) -> Mapping[str, Operation]:
         """Return the open operation of each target that has one.

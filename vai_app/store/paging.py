@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ def page_of(
     query: Mapping[str, Any],
     page: PageRequest,
     *,
-    load: Callable[[dict[str, Any]], T],
+    load: Callable[[list[dict[str, Any]]], Sequence[T]],
     order: Order,
 ) -> Page[T]:
     """Return one page. Raises InvalidRequest for a size or a token that cannot be."""
@@ -54,7 +54,7 @@ def page_of(
         .limit(page.size + 1)
     )
     following = write_token(found[page.size - 1], order) if len(found) > page.size else None
-    return Page(items=[load(document) for document in found[: page.size]], next_token=following)
+    return Page(items=load(found[: page.size]), next_token=following)
 
 
 def write_token(last: Mapping[str, Any], order: Order) -> str:

@@ -37,7 +37,7 @@ class MongoTokens:
 
     def list(self) -> Sequence[ApiToken]:
         """Every token, oldest first."""
-        return [_codec.from_document(document) for document in self._collection.find().sort("_id", 1)]
+        return _codec.from_documents(self._collection.find().sort("_id", 1))
 
     def delete(self, token_id: str) -> None:
         """Revoke a token. Raises NotFound."""
