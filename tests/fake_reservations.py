@@ -1,9 +1,11 @@
 """The reservations in memory; ``tests/fakes.py`` offers them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from threading import RLock
 
+from vai_app.domain.consumption import Held
 from vai_app.domain.reservations import (
     DIMENSIONS,
     Account,
@@ -22,8 +24,10 @@ from vai_app.domain.reservations import (
 class InMemoryReservations:
     """The ``ReservationRepository`` port."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
         self._lock = RLock()
+        self._usage: list[Held] = []
         self._held: dict[str, Reservation] = {}
         self._accounts: dict[str, Account] = {}
 
@@ -90,6 +94,19 @@ class InMemoryReservations:
     def tenants_with_accounts(self) -> Sequence[str]:
         return [tenant_of(each) for each in self._accounts if is_of_tenant(each)]
 
+    def held_between(
+        self, since: datetime, until: datetime, *, tenant: str | None, datacenter_id: str | None
+    ) -> list[Held]:
+        with self._lock:
+            return [
+                each
+                for each in (*(held.held() for held in self._held.values()), *self._usage)
+                if each.since < until
+                and (each.until is None or each.until > since)
+                and tenant in (None, each.tenant)
+                and datacenter_id in (None, each.datacenter_id)
+            ]
+
     def _account(self, account_id: str) -> Account:
         if account_id not in self._accounts:
             raise AccountMissing(account_id)
@@ -102,6 +119,9 @@ class InMemoryReservations:
                 continue
             reserved = {name: account.reserved[name] + change.get(name, 0) for name in DIMENSIONS}
             self._accounts[account_id] = replace(account, reserved=reserved)
+        until = new.since if new else self._clock()
+        if machine_id in self._held and self._held[machine_id].since < until:
+            self._usage.append(self._held[machine_id].held(until))
         if new is None:
             del self._held[machine_id]
         else:

@@ -470,7 +470,7 @@ class FakeStore:
             "tokens": InMemoryTokens(),
             "configuration": InMemoryConfiguration(),
             "leases": InMemoryLeases(self.clock),
-            "reservations": InMemoryReservations(),
+            "reservations": InMemoryReservations(self.clock),
         }
         for name, part in parts.items():
             object.__setattr__(self, name, part)

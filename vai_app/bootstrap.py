@@ -60,7 +60,7 @@ class Services:
     settings: Settings
     controller: Controller
     placement: Placement
-    capacity: CapacityBook
+    capacity: ResourceManager
     datacenter_registry: DatacenterRegistry
     access: AccessService
     policies: PolicyManager

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -12,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.builders import NOW
 from tests.contracts_store.test_races import AnyStore, at_once
 from tests.fake_reservations import InMemoryReservations
+from tests.fakes import SettableClock
 from vai_app.domain.capacity import Room
 from vai_app.domain.ports import ReservationRepository
 from vai_app.domain.reservations import (
@@ -41,8 +43,8 @@ ACCOUNTS = [
 
 
 def a_reservation(machine_id: str = "vm-1", **properties: object) -> Reservation:
-    given = {"host": "h1", "datastore": "ds", "room": SMALL, **properties}
-    return Reservation(machine_id, "dc-1", "acme", since=NOW, **given)  # type: ignore[arg-type]
+    given = {"host": "h1", "datastore": "ds", "room": SMALL, "since": NOW, **properties}
+    return Reservation(machine_id, "dc-1", "acme", **given)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def assert_sums(book: ReservationRepository) -> None:
 
 def a_rival(book: ReservationRepository) -> ReservationRepository:
     """Return the same reservations as another process has them."""
-    return MongoReservations() if isinstance(book, MongoReservations) else book
+    return MongoReservations(lambda: NOW) if isinstance(book, MongoReservations) else book
 
 
 def test_what_is_asked_twice_is_reserved_once(book: ReservationRepository) -> None:
@@ -157,11 +159,41 @@ def test_a_tenant_that_was_never_limited_has_no_account_until_it_is_counted(book
     assert account.reserved["machines"] == 1
 
 
+@pytest.mark.spec(17)
+def test_what_was_held_is_known_however_it_changed_and_whatever_became_of_the_machine(
+    book: ReservationRepository, clock: SettableClock
+) -> None:
+    hour = timedelta(hours=1)
+    book.take(a_reservation(), None)
+    larger = a_reservation(room=Room(4, 4096, 10), since=NOW + hour)
+    book.take(larger, None)
+    book.take(larger, None)  # asked twice
+    smaller = a_reservation(since=NOW + 2 * hour)
+    book.correct(smaller, larger)
+    book.take(a_reservation("vm-2", since=NOW + 2 * hour), None)
+    clock.now = NOW + 5 * hour
+    book.release("vm-1")
+    book.release("vm-1")
+
+    def held(since: int, until: int, tenant: str | None = None) -> list[tuple[str, int, float, float | None]]:
+        found = book.held_between(NOW + since * hour, NOW + until * hour, tenant=tenant, datacenter_id="dc-1")
+        return sorted(
+            (each.machine_id, each.room.cpus, (each.since - NOW) / hour, each.until and (each.until - NOW) / hour)
+            for each in found
+        )
+
+    assert held(0, 9) == held(0, 9, "acme")
+    assert held(0, 9) == [("vm-1", 2, 0, 1), ("vm-1", 2, 2, 5), ("vm-1", 4, 1, 2), ("vm-2", 2, 2, None)]
+    assert held(1, 2) == [("vm-1", 4, 1, 2)]
+    assert held(6, 9) == [("vm-2", 2, 2, None)]
+    assert held(0, 9, "rival") == []
+
+
 class CheckedThenWritten(InMemoryReservations):
     """Known to be bad: looks whether there is room, and writes later, whatever happened in between."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(lambda: NOW)
         self.between: Callable[[], object] = lambda: None
 
     def take(self, wanted: Reservation, quota: Amounts | None) -> str | None:

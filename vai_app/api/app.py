@@ -7,14 +7,17 @@ from flask_restx import Api
 from werkzeug.exceptions import HTTPException, NotAcceptable
 
 import vai_app
-from vai_app.api import configuration, datacenters, operations, system, tokens, virtual_machines
+from vai_app.api import configuration, consumption, datacenters, operations, system, tokens, virtual_machines
 from vai_app.api.auth import CORRELATION_HEADER, correlation_id
-from vai_app.api.conventions import API
+from vai_app.api.conventions import API, CSV, JSON
+from vai_app.api.documentation import PROBLEM_TYPE
 from vai_app.api.errors import problem_response
 from vai_app.api.metrics import count_requests
 from vai_app.api.protection import protect
 from vai_app.api.security_headers import add_security_headers
 from vai_app.bootstrap import Services
+
+_ALSO_CSV = (f"{API}/consumption",)
 
 
 class VaiApi(Api):
@@ -38,7 +41,7 @@ def create_app(services: Services) -> Flask:
     app.register_error_handler(HTTPException, problem_response)
     app.register_error_handler(Exception, problem_response)
     count_requests(app)
-    app.before_request(_accepts_json)
+    app.before_request(_accepts_what_is_offered)
     app.after_request(_add_correlation_id)
     add_security_headers(app)
     api = VaiApi(
@@ -61,6 +64,7 @@ def create_app(services: Services) -> Flask:
         (datacenters.hosts, f"{API}/hosts"),
         (datacenters.images, f"{API}/images"),
         (operations.events, f"{API}/events"),
+        (consumption.namespace, f"{API}/consumption"),
         (configuration.roles, f"{API}/roles"),
         (configuration.policies, f"{API}/policies"),
         (configuration.tenants, f"{API}/tenants"),
@@ -72,10 +76,10 @@ def create_app(services: Services) -> Flask:
     return app
 
 
-def _accepts_json() -> None:
+def _accepts_what_is_offered() -> None:
     """Raise NotAcceptable early, before anything is changed."""
     if request.path.startswith(API) and request.accept_mimetypes:
-        offered: Any = ["application/json", "application/problem+json"]
+        offered: Any = [JSON, PROBLEM_TYPE, *([CSV] if request.path in _ALSO_CSV else ())]
         if request.accept_mimetypes.best_match(offered) is None:
             raise NotAcceptable
 

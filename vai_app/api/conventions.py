@@ -11,6 +11,8 @@ from vai_app.domain.errors import InvalidRequest, PreconditionRequired
 from vai_app.domain.operations import Operation
 
 API = "/api/v1"
+JSON = "application/json"
+CSV = "text/csv"
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
 _ETAG = re.compile(r'"(\d{1,9})"')
 

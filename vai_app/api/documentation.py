@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from flask_restx import Namespace
 from pydantic import BaseModel, TypeAdapter
 
+from vai_app.api.conventions import CSV, JSON
 from vai_app.api.views import ProblemDetails
 from vai_app.domain.policies import PERMISSIONS
 
@@ -31,10 +32,12 @@ def documented(  # noqa: PLR0913 - one parameter a thing that is published
     problems: Iterable[int] = (),
     headers: Iterable[str] = (),
     may: str | None = None,
+    csv: bool = False,
     public: bool = False,
 ) -> Callable[[F], F]:
     """Describe a method: what it takes, what it answers, and every problem it may answer instead.
 
+    ``csv`` says that it can answer a table too.
     ``may`` is the permission that its caller must carry; a method is ``public`` or has one.
     """
     if public == (may is not None) or (may is not None and may not in PERMISSIONS):
@@ -57,7 +60,8 @@ def documented(  # noqa: PLR0913 - one parameter a thing that is published
             described = namespace.expect(model_of(namespace, body), validate=False)(described)
         parameters = _query_parameters(query) if query else {}
         parameters |= {name: _HEADERS[name] for name in headers}
-        described = namespace.doc(params=parameters, produces=["application/json", PROBLEM_TYPE])(described)
+        produces = [JSON, *([CSV] if csv else ()), PROBLEM_TYPE]
+        described = namespace.doc(params=parameters, produces=produces)(described)
         if public:
             described = namespace.doc(security=[])(described)
         else:

@@ -40,6 +40,11 @@ class ApiClient:
         given = {name: value for name, value in query.items() if value is not None}
         return self._call("GET", path, params=given)
 
+    def text(self, path: str, *, accept: str, **query: Any) -> str:
+        """Return a text of a media type."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._send("GET", path, params=given, headers={"Accept": accept}).text
+
     def items(self, path: str, **query: Any) -> Iterator[Json]:
         """Yield the items of a list, page after page."""
         token = None
@@ -88,6 +93,10 @@ class ApiClient:
         return alive[0]
 
     def _call(self, method: str, path: str, **given: Any) -> Json:
+        answered: Json = self._send(method, path, **given).json()
+        return answered
+
+    def _send(self, method: str, path: str, **given: Any) -> httpx.Response:
         for tried in range(1, _TRIES + 1):
             try:
                 response = self._http.request(method, path, **given)
@@ -100,8 +109,7 @@ class ApiClient:
                 )
                 raise ServiceUnavailable(message) from error
             if response.is_success:
-                answered: Json = response.json()
-                return answered
+                return response
             pause = _pause_asked_for(response)
             if pause is None or tried == _TRIES:
                 raise _error(response)

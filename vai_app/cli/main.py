@@ -4,7 +4,7 @@ import typer
 from pydantic import ValidationError
 
 import vai_app
-from vai_app.cli import access, datacenters, encryption_keys, lifecycle, machines, one_process, operations
+from vai_app.cli import access, consumption, datacenters, encryption_keys, lifecycle, machines, one_process, operations
 from vai_app.cli.context import explained
 from vai_app.cli.output import console
 from vai_app.domain.errors import InvalidRequest
@@ -26,6 +26,7 @@ app.add_typer(access.roles, name="role")
 app.add_typer(access.policies, name="policy")
 app.add_typer(access.tenants, name="tenant")
 app.add_typer(encryption_keys.app, name="secrets")
+app.command("consumption")(consumption.consumption)
 
 
 @app.callback()

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from vai_app.domain.capacity import DatacenterCapacity, Room
+from vai_app.domain.consumption import Held
 from vai_app.domain.datacenters import About, Connection, Datacenter, Inventory, PlacementSettings
 from vai_app.domain.events import Event
 from vai_app.domain.hypervisor import Hypervisor, TaskObservation
@@ -381,6 +382,15 @@ class ReservationRepository(Protocol):
 
     def release(self, machine_id: str) -> bool:
         """Give back a machine's reservation; ``False`` when it has none."""
+        ...
+
+    def held_between(
+        self, since: datetime, until: datetime, *, tenant: str | None, datacenter_id: str | None
+    ) -> Iterable[Held]:
+        """Return what was held at some time between, by a tenant or by all, in a datacenter or in all.
+
+        Whatever was reserved once is in it, however often it changed and whatever became of the machine.
+        """
         ...
 
     def open_accounts(self, accounts: Sequence[Account]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from vai_app.domain.capacity import Room
+from vai_app.domain.consumption import Held
 
 DIMENSIONS = ("machines", "cpus", "memory_mib", "disk_gib")
 Amounts = Mapping[str, int]
@@ -35,6 +36,10 @@ class Reservation:
     since: datetime
     host: str | None = None
     datastore: str | None = None
+
+    def held(self, until: datetime | None = None) -> Held:
+        """Return what the machine holds by it, until it changed or was given back."""
+        return Held(self.machine_id, self.tenant, self.datacenter_id, self.room, self.since, until)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from mongoengine import (
     Document,
     DynamicDocument,
     IntField,
+    ObjectIdField,
     StringField,
 )
 from pymongo.collection import Collection
@@ -218,6 +219,23 @@ class ReservationDocument(DynamicDocument):
     }
 
 
+class UsageDocument(DynamicDocument):
+    """What a reservation held until it changed or was given back; what is held now stands in the reservations."""
+
+    id = ObjectIdField(primary_key=True)
+    tenant = StringField(required=True)
+    datacenter_id = StringField(required=True)
+    since = DateTimeField(required=True)
+    until = DateTimeField(required=True)
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "usage",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [{"fields": ["until"]}, {"fields": ["tenant", "until"]}],
+    }
+
+
 class AccountDocument(DynamicDocument):
     """What is reserved at one host, datastore or tenant, and the limit."""
 
@@ -242,6 +260,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     ConfigurationRevision,
     LeaseDocument,
     ReservationDocument,
+    UsageDocument,
     AccountDocument,
 )
 

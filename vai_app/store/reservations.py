@@ -4,8 +4,9 @@ The machine's own document comes first: nobody else writes it. The accounts, whi
 left of the transaction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
 from vai_app.domain.capacity import Room
+from vai_app.domain.consumption import Held
+from vai_app.domain.ports import Clock
 from vai_app.domain.reservations import (
     DIMENSIONS,
     Account,
@@ -28,7 +31,8 @@ from vai_app.domain.reservations import (
     tenant_of,
     total_of,
 )
-from vai_app.store.documents import AccountDocument, ReservationDocument, collection_of
+from vai_app.store.codec import from_stored, to_stored
+from vai_app.store.documents import AccountDocument, ReservationDocument, UsageDocument, collection_of
 from vai_app.store.errors import translated
 
 _Result = TypeVar("_Result")
@@ -58,13 +62,18 @@ class _Changed(Exception):
 class MongoReservations:
     """Implements the ``ReservationRepository`` port."""
 
-    def __init__(self) -> None:
-        """Hold nothing yet."""
+    def __init__(self, clock: Clock) -> None:
+        """``clock`` dates what is given back."""
+        self._clock = clock
         self._turn = Lock()
 
     @property
     def _reservations(self) -> Collection[dict[str, Any]]:
         return collection_of(ReservationDocument)
+
+    @property
+    def _usage(self) -> Collection[dict[str, Any]]:
+        return collection_of(UsageDocument)
 
     @property
     def _accounts(self) -> Collection[dict[str, Any]]:
@@ -126,7 +135,9 @@ class MongoReservations:
             document = self._reservations.find_one_and_delete({"_id": machine_id}, session=session)
             if document is None:
                 return False
-            self._add(_changes(_held(document), None, counted=False), None, session)
+            held = _held(document)
+            self._add(_changes(held, None, counted=False), None, session)
+            self._note(held, self._clock(), session)
             return True
 
         return self._in_transaction(give_back)
@@ -180,6 +191,20 @@ class MongoReservations:
         found = self._accounts.find({"_id": {"$gte": tenant_account(""), "$lt": tenant_account(_LAST_CHARACTER)}})
         return [tenant_of(each["_id"]) for each in found]
 
+    def held_between(
+        self, since: datetime, until: datetime, *, tenant: str | None, datacenter_id: str | None
+    ) -> Iterator[Held]:
+        """Return what is held, then what was: what ends in between is found, and once."""
+        equal = {"tenant": tenant, "datacenter_id": datacenter_id}
+        wanted: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
+        wanted["since"] = {"$lt": until}
+        now = [_reservation(each) for each in self._reservations.find(wanted)]
+        yield from (each.held() for each in now)
+        known = {(each.machine_id, each.since) for each in now}
+        for each in self._usage.find({**wanted, "until": {"$gt": since}}, {"_id": 0}):
+            if (each["machine_id"], each["since"]) not in known:
+                yield from_stored(each, Held)
+
     def _held(self, machine_id: str) -> _Held:
         document = self._reservations.find_one({"_id": machine_id})
         return _held(document) if document else _Held()
@@ -202,6 +227,7 @@ class MongoReservations:
             self._replace(held, new, counted=counted, session=session)
             if self._add(changes, tenants_limit, session) < len(changes):
                 raise _Short
+            self._note(held, new.since, session)
 
         self._in_transaction(change)
 
@@ -217,6 +243,11 @@ class MongoReservations:
         query = {"_id": new.machine_id, "version": held.version}
         if self._reservations.replace_one(query, document, session=session).matched_count == 0:
             raise _Changed
+
+    def _note(self, held: _Held, until: datetime, session: ClientSession) -> None:
+        """Write down what was held until now."""
+        if held.reservation is not None and held.reservation.since < until:
+            self._usage.insert_one(to_stored(held.reservation.held(until)), session=session)
 
     def _add(self, changes: Mapping[str, Amounts], tenants_limit: Amounts | None, session: ClientSession) -> int:
         """Add to the accounts that have room, or to all without ``tenants_limit``; return to how many."""

@@ -57,5 +57,5 @@ def open_store(url: str, database: str, secret_key: str | Callable[[], str], clo
         tokens=MongoTokens(),
         configuration=MongoConfiguration(),
         leases=MongoLeases(clock),
-        reservations=MongoReservations(),
+        reservations=MongoReservations(clock),
     )
