@@ -73,7 +73,9 @@ class Settings(BaseSettings):
         ge=0,
         description="Reverse proxies in front of the API whose X-Forwarded-* are believed.",
     )
-    worker_threads: int = Field(default=24, ge=1, description="Steps that one worker process runs at once.")
+    worker_threads: int = Field(
+        default=40, ge=1, description="Steps that one worker process runs at once; some shares of a datacenter."
+    )
     datacenter_share: int = Field(
         default=16, ge=1, description="Calls that one process may have under way at one datacenter."
     )
