@@ -8,7 +8,7 @@ refused is one whom no place would have fitted.
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -33,9 +33,19 @@ GIB = 1024
 DATACENTERS = ("dc-1", "dc-2")
 ROOT = Principal("root", "ops", ("admin",))
 HOST_CPUS, HOST_MEMORY_MIB, DISK_GIB = 16, 8 * GIB, 40
+FEW = 3
 
-sizes = st.builds(Size, st.integers(1, 10), st.integers(1, 6).map(GIB.__mul__), st.integers(0, 25))
-bounds = st.none() | st.integers(0, 4)
+sizes = st.builds(Size, st.integers(1, 10), st.integers(1, 4).map(GIB.__mul__), st.integers(0, 15))
+bounds = st.none() | st.integers(1, 5)
+states = st.sampled_from([HostState.UP] * len(HostState) + [*HostState])
+Wanted = tuple[Size, str, str, str, Elsewhere]
+wishes = st.tuples(
+    sizes,
+    st.sampled_from(["acme", "rival", "brand"]),
+    st.sampled_from(["developer", "tester"]),
+    st.sampled_from(DATACENTERS),
+    st.sampled_from(Elsewhere),
+)
 limits = st.builds(
     lambda cpus, memory, machines, total, where: Limits(
         machine_cpus=cpus and cpus * 3,
@@ -89,6 +99,7 @@ class Life(RuleBasedStateMachine):
         permissions = PoliciesAndQuotas(policies=self.policies, quotas=quotas)
         placement = build_placement(self.store.datacenters, self.store.machines, self.capacity, permissions)
         self.step = PlaceMachine(placement=placement, capacity=self.capacity, machines=self.store.machines)
+        self.asked = 0
         self.placed: dict[str, Asked] = {}
         self.known: dict[str, Policy] = {}
 
@@ -113,22 +124,20 @@ class Life(RuleBasedStateMachine):
             revision = self.policies.get(ConfigurationKind.POLICY, name).revision
             self.policies.delete(ROOT, "cor", ConfigurationKind.POLICY, name, revision)
 
-    @rule(datacenter_id=st.sampled_from(DATACENTERS), number=st.integers(0, 1), state=st.sampled_from(HostState))
+    @rule(datacenter_id=st.sampled_from(DATACENTERS), number=st.integers(0, 1), state=states)
     def change_host(self, datacenter_id: str, number: int, state: HostState) -> None:
         inventory = self.store.datacenters.get(datacenter_id).inventory
         hosts = tuple(replace(host, state=state) if at == number else host for at, host in enumerate(inventory.hosts))
         self.store.datacenters.record_reachable(datacenter_id, None, replace(inventory, hosts=hosts))
 
-    @rule(
-        size=sizes,
-        tenant=st.sampled_from(["acme", "rival", "brand"]),
-        role=st.sampled_from(["developer", "tester"]),
-        datacenter_id=st.sampled_from(DATACENTERS),
-        elsewhere=st.sampled_from(Elsewhere),
-    )
-    def ask(self, size: Size, tenant: str, role: str, datacenter_id: str, elsewhere: Elsewhere) -> None:
-        number = self.store.clock.advance(1)
-        spec = MachineSpec(f"web-{number:%j%H%M%S}", size, image="debian", networks=("lan",))
+    @rule(wanted=st.lists(wishes, min_size=1, max_size=5))
+    def ask_for_some(self, wanted: list[Wanted]) -> None:
+        for each in wanted:
+            self._ask(*each)
+
+    def _ask(self, size: Size, tenant: str, role: str, datacenter_id: str, elsewhere: Elsewhere) -> None:
+        self.asked += 1
+        spec = MachineSpec(f"web-{self.asked}", size, image="debian", networks=("lan",))
         owner = Owner(tenant, (role,))
         datacenter = self.store.datacenters.get(datacenter_id)
         refused = self._broken(spec, owner, datacenter_id)
@@ -139,6 +148,8 @@ class Life(RuleBasedStateMachine):
             return
         assert not refused
         operation = an_operation(
+            id=f"op-{self.asked}",
+            target_id=f"vm-{self.asked}",
             tenant=tenant,
             datacenter_id=datacenter_id,
             attempts=1,
@@ -193,7 +204,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        if self.placed:
+        if len(self.placed) > FEW:
             machine_id = data.draw(st.sampled_from(sorted(self.placed)))
             del self.placed[machine_id]
             for _ in range(2):
@@ -291,9 +302,10 @@ class Life(RuleBasedStateMachine):
 
 
 Life.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=30,
+    max_examples=150,
+    stateful_step_count=50,
     deadline=None,
+    phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 TestLife = Life.TestCase
