@@ -7,7 +7,7 @@ from kombu import Exchange, Queue
 
 from beat_schedule import BEAT_SCHEDULE
 from vai_app.dispatch import EXCHANGE, QUEUE_OF, QUEUES, REQUESTS
-from vai_app.settings import settings
+from vai_app.settings import settings, without_credentials
 
 _settings = settings()
 _rabbitmq = _settings.broker_url.get_secret_value().startswith(("amqp://", "amqps://"))
@@ -58,7 +58,8 @@ accept_content = ["json"]
 enable_utc = True
 timezone = "UTC"
 
-redbeat_redis_url = _settings.redis_url.get_secret_value() or None
+# Whoever may inspect a worker sees its configuration: Celery hides a password in it, and none in this URL.
+redbeat_redis_url, redbeat_redis_options = without_credentials(_settings.redis_url.get_secret_value())
 redbeat_key_prefix = "vai:beat:"
 # A dead beat's lock lives five times this long.
 beat_max_loop_interval = 2

@@ -5,6 +5,7 @@ Empty URLs mean "embedded": ``vai up`` starts the server itself and tells the ot
 
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from limits import parse
 from pydantic import Field, SecretStr, field_validator
@@ -170,6 +171,15 @@ RUN_FILE = "run.env"
 def at_home(host: str) -> str:
     """Return the address at which this machine finds its own server that listens at ``host``."""
     return "127.0.0.1" if host == _EVERYWHERE else host
+
+
+def without_credentials(url: str) -> tuple[str | None, dict[str, str]]:
+    """Return a URL without user and password, and the two by these names; ``None`` for no URL."""
+    parts = urlsplit(url)
+    given = {"username": parts.username, "password": parts.password}
+    credentials = {name: unquote(value) for name, value in given.items() if value}
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
+    return urlunsplit(bare) or None, credentials
 
 
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - it is recognised, not chosen

@@ -78,6 +78,15 @@ class Witness:
         """Make a template of a machine."""
         self._machine(name).MarkAsTemplate()
 
+    def add_network(self, name: str) -> None:
+        """Make a port group on the distributed switch that every datacenter has."""
+        content = self._instance.RetrieveContent()
+        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.DistributedVirtualSwitch], True)
+        (switch, *_) = view.view
+        view.Destroy()
+        wanted = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=name, type="earlyBinding", numPorts=8)
+        WaitForTask(switch.AddDVPortgroup_Task([wanted]), si=self._instance)
+
     def destroy(self, name: str) -> None:
         """Remove a machine as somebody else would."""
         WaitForTask(self._machine(name).Destroy_Task(), si=self._instance)

@@ -1,7 +1,10 @@
 """MongoDB: the embedded server of the wheel, as a replica set of one."""
 
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from tests.lab.ports import free_port
@@ -23,6 +26,13 @@ class Mongo:
     def start(self) -> None:
         """Start and wait for a primary."""
         self._process.start(self._primary)
+
+    def add_user(self, name: str, password: str) -> None:
+        """Make a user; from now on ``url`` is how that one enters."""
+        with MongoClient[dict[str, Any]](self.url) as client:
+            client.admin.command("createUser", name, pwd=password, roles=["root"])
+        self.url = self.url.replace("mongodb://", f"mongodb://{name}:{quote(password, safe='')}@")
+        self.url += "&authSource=admin"
 
     def stop(self) -> None:
         """Shut down cleanly."""

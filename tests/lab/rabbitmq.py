@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import amqp
 
@@ -14,14 +15,16 @@ _SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 class RabbitMQ:
     """``url`` is ready for VAI_BROKER_URL."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, user: str = "guest", password: str = "guest") -> None:
         """Data and log live in ``folder``; the node and its port mapper are this one's own."""
         self.port = free_port()
-        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        self._user, self._password = user, password
+        self.url = f"amqp://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}//"
         data = folder / "rabbitmq"
         data.mkdir(parents=True, exist_ok=True)
         (data / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\nvm_memory_high_watermark.absolute = 512MB\n"
+            f"default_user = {user}\ndefault_pass = {password}\n"
         )
         (data / "plugins").write_text("[].\n")
         self._mapper_port = free_port()
@@ -64,7 +67,7 @@ class RabbitMQ:
         subprocess.run(["epmd", "-port", str(self._mapper_port), "-kill"], capture_output=True, check=False)
 
     def _lets_in(self) -> bool:
-        connection = amqp.Connection(f"127.0.0.1:{self.port}", connect_timeout=2)
+        connection = amqp.Connection(f"127.0.0.1:{self.port}", self._user, self._password, connect_timeout=2)
         try:
             connection.connect()
         except (OSError, amqp.AMQPError):

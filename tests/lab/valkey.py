@@ -1,6 +1,7 @@
 """Valkey: the embedded server of the wheel."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 
@@ -23,6 +24,11 @@ class Valkey:
     def start(self) -> None:
         """Start and wait until it answers."""
         self._process.start(self._answers)
+
+    def require_password(self, password: str) -> None:
+        """Let nobody in without a password from now on; ``url`` holds it."""
+        redis.Redis(port=self.port).config_set("requirepass", password)
+        self.url = f"redis://:{quote(password, safe='')}@127.0.0.1:{self.port}/0"
 
     def stop(self) -> None:
         """Shut down cleanly."""

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.witness import Witness as VcenterWitness
 from tests.lab.http_proxy import HttpProxy, Rule, drop_answer
 from tests.lab.openstack.cloud import Account, Cloud
 from tests.lab.openstack.content import IMAGE
 from tests.lab.openstack.witness import Witness
+from tests.lab.process import wait_until
 from tests.lab.registration import openstack_entry
 from tests.lab.vai import Vai
 from tests.lab.vcsim import Vcsim
@@ -22,6 +24,7 @@ from tests.lab.vcsim import Vcsim
 ROOT = Path(__file__).parents[3]
 DATACENTER = "os"
 NETWORK = "lab-net"
+VSPHERE = "vsphere"
 _ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _SECONDS = 120.0
 
@@ -100,18 +103,112 @@ def test_an_answer_dropped_at_any_call_of_a_create_leaves_exactly_one_server_and
     assert site.witness.project().nothing
 
 
-def test_one_script_makes_a_machine_on_openstack_and_vsphere_alike(site: Site, tmp_path: Path) -> None:
-    vcsim = Vcsim(tmp_path / "vcsim")
+@dataclass
+class Vsphere:
+    """A vCenter beside the cloud, with an image and a network of the same names."""
+
+    vai: Vai
+    witness: VcenterWitness
+
+    def names(self) -> list[str]:
+        """Return the machines that were made since the beginning."""
+        return sorted(seen.name for seen in self.witness.machines())
+
+    def give_out(self, memory_ratio: float) -> None:
+        """Let so much of its hosts' memory be given to machines."""
+        placement = {"cpu_ratio": 100, "disk_ratio": 100, "memory_ratio": memory_ratio}
+        self.vai.client.change_configuration("PATCH", f"/datacenters/{VSPHERE}", {"placement": placement})
+
+
+@pytest.fixture(scope="module")
+def vsphere(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vsphere]:
+    folder = tmp_path_factory.mktemp("vsphere")
+    vcsim = Vcsim(folder)
     vcsim.start()
-    try:
-        site.vai.register("vsphere", vcsim)
-        ran = subprocess.run(
-            [sys.executable, ROOT / "examples" / "create_everywhere.py", "shop"],
-            env={**os.environ, "VAI_URL": site.vai.client.base_url, "VAI_TOKEN": site.vai.token},
-            check=False, capture_output=True, text=True, timeout=_SECONDS,
-        )  # fmt: skip
-    finally:
-        vcsim.stop()
+    before = VcenterWitness(vcsim, folder)
+    (template, *_) = sorted(before.all_names())
+    before.rename(template, IMAGE)
+    before.power_off(IMAGE)
+    before.mark_as_template(IMAGE)
+    before.add_network(NETWORK)
+    before.close()
+    witness = VcenterWitness(vcsim, folder)
+    site.vai.register(VSPHERE, vcsim)
+    wait_until(lambda: _shows(site.vai), seconds=60, what="both datacenters show image and network")
+    yield Vsphere(site.vai, witness)
+    witness.close()
+    vcsim.stop()
+
+
+def _shows(vai: Vai) -> bool:
+    found = [vai.client.get(f"/datacenters/{name}/inventory") for name in (VSPHERE, DATACENTER)]
+    return all(
+        IMAGE in [each["name"] for each in one["images"]] and NETWORK in [each["name"] for each in one["networks"]]
+        for one in found
+    )
+
+
+@pytest.mark.spec(10)
+def test_a_full_vcenter_leads_to_a_recommendation_and_with_consent_to_a_server_on_openstack(
+    site: Site, vsphere: Vsphere
+) -> None:
+    vsphere.give_out(1 / 1024)  # half a GiB of a host
+    asked = {"memory_mib": 2048, "cpus": 1, "disk_gib": 20, "image": IMAGE, "networks": [NETWORK]}
+    rejected = site.vai.end(site.vai.create("wanderer", VSPHERE, **asked), seconds=_SECONDS)
+    assert (rejected["state"], rejected["problem"]["type"]) == ("rejected", "/problems/capacity-short")
+    assert rejected["recommended_datacenter_id"] == site.vai.client.get(f"/datacenters/{DATACENTER}")["id"]
+    assert (vsphere.names(), site.witness.project().servers) == ([], [])
+
+    confirmed = site.vai.end(site.vai.client.post(f"/operations/{rejected['id']}/actions/confirm"), seconds=_SECONDS)
+    assert confirmed["state"] == "succeeded", confirmed["problem"]
+    consented = {"placement": {"elsewhere": "automatically"}}
+    second = site.vai.end(site.vai.create("settler", VSPHERE, **asked, **consented), seconds=_SECONDS)
+    assert second["state"] == "succeeded", second["problem"]
+    assert vsphere.names() == []
+    servers = site.witness.project().servers
+    assert {server["Name"]: server["Status"] for server in servers} == {"wanderer": "ACTIVE", "settler": "ACTIVE"}
+    for made in (confirmed, second):
+        machine = site.vai.client.get(f"/virtual-machines/{made['machine_id']}")
+        assert (machine["state"], machine["datacenter"]["name"]) == ("active", DATACENTER)
+        assert site.delete(made["machine_id"])["state"] == "succeeded"
+    assert site.witness.project().nothing
+
+
+@pytest.mark.spec(10)
+def test_a_full_openstack_leads_to_a_machine_at_the_vcenter_if_that_was_consented_to(
+    site: Site, vsphere: Vsphere, openstack_cloud: Cloud
+) -> None:
+    vsphere.give_out(1.0)
+    api = site.vai.client
+    seeing = openstack_entry("seeing", openstack_cloud.admin)  # an account that is shown the hosts
+    assert seeing.register({**site.vai.environment, "VAI_API_URL": api.base_url})
+    wait_until(lambda: api.get("/datacenters/seeing")["observed_at"] is not None, seconds=60, what="it is listed")
+    hosts = api.get("/hosts", datacenter="seeing")["items"]
+    api.change_configuration("PATCH", "/datacenters/seeing", {"placement": {"failover_hosts": len(hosts)}})
+    asked = {"memory_mib": 2048, "cpus": 1, "disk_gib": 20, "image": IMAGE, "networks": [NETWORK]}
+    rejected = site.vai.end(site.vai.create("giant", "seeing", **asked))
+    assert (rejected["state"], rejected["problem"]["type"]) == ("rejected", "/problems/capacity-short")
+    assert rejected["recommended_datacenter_id"] is not None
+
+    consented = {"placement": {"elsewhere": "automatically"}}
+    api.change_configuration("PATCH", f"/datacenters/{DATACENTER}", {"enabled": False})
+    made = site.vai.end(site.vai.create("giant", "seeing", **asked, **consented), seconds=_SECONDS)
+    api.change_configuration("PATCH", f"/datacenters/{DATACENTER}", {"enabled": True})
+    api.change_configuration("PATCH", "/datacenters/seeing", {"enabled": False})
+    assert made["state"] == "succeeded", made["problem"]
+    assert (vsphere.names(), site.witness.project().servers) == (["giant"], [])
+    assert api.get(f"/virtual-machines/{made['machine_id']}")["datacenter"]["name"] == VSPHERE
+    assert site.delete(made["machine_id"])["state"] == "succeeded"
+    assert vsphere.names() == []
+
+
+def test_one_script_makes_a_machine_on_openstack_and_vsphere_alike(site: Site, vsphere: Vsphere) -> None:
+    vsphere.give_out(1.0)
+    ran = subprocess.run(
+        [sys.executable, ROOT / "examples" / "create_everywhere.py", "shop"],
+        env={**os.environ, "VAI_URL": site.vai.client.base_url, "VAI_TOKEN": site.vai.token},
+        check=False, capture_output=True, text=True, timeout=_SECONDS,
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     head, *lines = (line.split("\t") for line in ran.stdout.splitlines())
     rows = {row["kind"]: row for row in (dict(zip(head, line, strict=True)) for line in lines)}

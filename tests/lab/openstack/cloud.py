@@ -123,12 +123,12 @@ class Cloud:
         """Both accounts, named after the cloud: ``a-admin`` and ``a-demo``."""
         return {f"{self.name}-{each.username}": each.clouds_yaml for each in (self.admin, self.demo)}
 
-    def new_project(self) -> Account:
+    def new_project(self, password: str = PASSWORD) -> Account:
         """Make a project without limits and a member of it, for tests that count what is there."""
         name = f"project-{secrets.token_hex(4)}"
         with self.admin.connect() as admin:
-            content.add_project(admin, name)
-        return self._account(name)
+            content.add_project(admin, name, password)
+        return replace(self._account(name), password=password)
 
     def launch(self) -> None:
         """Start Nova's own processes and every compute host."""

@@ -79,13 +79,13 @@ def keep_out_of_scheduling(admin: Connection, host: str) -> None:
         compute.disable_service(service, disabled_reason="kept for tests that crash it")
 
 
-def add_project(admin: Connection, name: str) -> None:
+def add_project(admin: Connection, name: str, password: str = PASSWORD) -> None:
     """Make a project with room for everything, and a member of it by the same name."""
     identity: Any = admin.identity
     compute: Any = admin.compute
     network: Any = admin.network
     project = identity.create_project(name=name, domain_id="default")
-    user = identity.create_user(name=name, password=PASSWORD, domain_id="default")
+    user = identity.create_user(name=name, password=password, domain_id="default")
     identity.assign_project_role_to_user(project, user, identity.find_role("member", ignore_missing=False))
     compute.update_quota_set(project, instances=_UNLIMITED, cores=_UNLIMITED, ram=_UNLIMITED)
     network.update_quota(project.id, ports=_UNLIMITED)
