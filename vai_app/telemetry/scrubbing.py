@@ -30,6 +30,8 @@ _PATTERNS = (
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), r"\1 " + SCRUBBED),
     (re.compile(r"\bvai_[A-Za-z0-9_-]{20,}"), f"vai_{SCRUBBED}"),
 )
+# Most lines hold nothing that one of the patterns needs, and this says so in a fraction of their time.
+_SUSPECT = re.compile(r"""["'<]|://|bearer|basic|vai_""", re.IGNORECASE)
 
 _lock = Lock()
 _known: dict[str, None] = {}
@@ -56,8 +58,9 @@ def scrub(text: str) -> str:
     """Return the text without secrets."""
     if _pattern_of_known is not None:
         text = _pattern_of_known.sub(SCRUBBED, text)
-    for pattern, instead in _PATTERNS:
-        text = pattern.sub(instead, text)
+    if _SUSPECT.search(text):
+        for pattern, instead in _PATTERNS:
+            text = pattern.sub(instead, text)
     return text
 
 
