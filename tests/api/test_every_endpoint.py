@@ -138,6 +138,19 @@ def test_what_another_tenant_owns_is_as_unknown_as_what_nobody_owns(vai: Install
     assert vai.dispatcher.take() == []
 
 
+def test_who_asks_for_what_another_tenant_owns_is_recorded(
+    vai: Installation, admin: FlaskClient, foreign: Json
+) -> None:
+    mallory = vai.client(vai.token("mallory", "acme"))
+    for _ in range(2):
+        problem(mallory.delete(f"{API}/virtual-machines/{foreign['machine_id']}"), 404, "not-found")
+    vai.services.refusals.write()
+    (told,) = admin.get(f"{API}/events?kind=request.refused").json["items"]
+    assert (told["actor"], told["tenant"]) == ("mallory", "acme")
+    assert "DELETE /api/v1/virtual-machines/<string:machine_id> from" in told["message"]
+    assert "2 times: not-found" in told["message"]
+
+
 def test_an_own_object_is_found_by_whoever_may_see_it(vai: Installation, foreign: Json) -> None:
     for role, described in DEFAULT_ROLES.items():
         client = vai.client(vai.token("eva", "rival", role))

@@ -61,12 +61,16 @@ _OF_HTTP: Mapping[int, tuple[type[errors.VaiError], str]] = {
     415: (asked.UnsupportedMediaType, "Send JSON with 'Content-Type: application/json'."),
 }
 
+_OF_A_TENANT = {"machine_id", "operation_id", "token_id"}
+
 
 def problem_response(error: Exception) -> Response:
     """Return any exception as a problem; what VAI does not know is logged and told nobody."""
     if isinstance(error, errors.VaiError):
         if isinstance(error, errors.PolicyRefused):
             g.refused = f"{error.problem}: {error.detail}"
+        elif isinstance(error, errors.NotFound) and _OF_A_TENANT & (request.view_args or {}).keys():
+            g.refused = error.problem  # it may be another tenant's: nobody is told, and it is recorded
         return _answer(error, _headers(error))
     known = _OF_HTTP.get(error.code or 0) if isinstance(error, HTTPException) else None
     if known is not None:

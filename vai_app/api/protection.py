@@ -56,11 +56,11 @@ def protect(app: Flask, services: Services) -> None:
         asking = g.get("context")
         principal: Principal | None = asking.principal if asking else None
         request.environ[_PRINCIPAL] = principal
-        problem = _RECORDED.get(HTTPStatus(response.status_code))
+        problem = g.get("refused") or _RECORDED.get(HTTPStatus(response.status_code))
         if problem is not None:
             route = request.url_rule.rule if request.url_rule else "(none)"
             refusal = Refusal(
-                g.get("refused", problem),
+                problem,
                 principal.name if principal else "unknown",
                 address_of(request.environ),
                 request.method,

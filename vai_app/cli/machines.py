@@ -72,7 +72,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
             if explain and not no_wait and not as_json:
                 print_explanation(api.get(f"/operations/{operation['id']}/explanation"))
         if not no_wait and not as_json:
-            _print_machines([api.get(f"/virtual-machines/{operation['machine_id']}")])
+            print_machines([api.get(f"/virtual-machines/{operation['machine_id']}")])
 
 
 @app.command("list")
@@ -96,7 +96,7 @@ def list_machines(
             "page_size": 500,
         }
         machines = list(api.items("/virtual-machines", **query))
-    show(machines, as_json=as_json, table=lambda: _print_machines(machines))
+    show(machines, as_json=as_json, table=lambda: print_machines(machines))
 
 
 @app.command("show")
@@ -179,7 +179,8 @@ for _action, _promise in (
     _power_command(_action, _promise)
 
 
-def _print_machines(machines: list[Json]) -> None:
+def print_machines(machines: list[Json]) -> None:
+    """Print machines as a table."""
     columns = ("name", "datacenter", "state", "power", "cpus", "memory MiB", "operation", "managed", "id")
     rows = [
         (

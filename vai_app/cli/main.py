@@ -4,7 +4,17 @@ import typer
 from pydantic import ValidationError
 
 import vai_app
-from vai_app.cli import access, consumption, datacenters, encryption_keys, lifecycle, machines, one_process, operations
+from vai_app.cli import (
+    access,
+    batches,
+    consumption,
+    datacenters,
+    encryption_keys,
+    lifecycle,
+    machines,
+    one_process,
+    operations,
+)
 from vai_app.cli.context import explained
 from vai_app.cli.output import console
 from vai_app.domain.errors import InvalidRequest
@@ -18,6 +28,7 @@ app = typer.Typer(
 app.add_typer(lifecycle.app)
 app.add_typer(one_process.app)
 app.add_typer(machines.app, name="vm")
+app.add_typer(batches.app, name="batch")
 app.add_typer(datacenters.app, name="datacenter")
 app.add_typer(operations.app, name="operation")
 app.add_typer(operations.events, name="event")

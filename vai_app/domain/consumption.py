@@ -4,6 +4,7 @@ What a machine holds is its reservation, from its placement until it is gone; it
 not. Sums are in hours: two CPUs held for three hours are six CPU hours.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -58,22 +59,23 @@ class Consumption:
         self.disk_gib_hours += hours * held.room.disk_gib
 
 
-def periods_between(since: datetime, until: datetime, period: Period) -> list[tuple[datetime, datetime]]:
-    """Return the periods from ``since`` to ``until``, both in UTC; the first and last may be parts of one."""
-    bounds = [since]
-    while period is not Period.ALL and (following := _next(bounds[-1], period)) < until:
-        bounds.append(following)
-    return list(zip(bounds, [*bounds[1:], until], strict=True)) if since < until else []
+def consumed(held: Iterable[Held], since: datetime, until: datetime, period: Period) -> list[Consumption]:
+    """Return the sums by period, tenant and datacenter, in this order; none where nothing was held.
 
-
-def consumed(held: Iterable[Held], periods: list[tuple[datetime, datetime]]) -> list[Consumption]:
-    """Return the sums by period, tenant and datacenter, in this order; none where nothing was held."""
+    ``since`` and ``until`` are in UTC; the first and the last period may be parts of one.
+    """
+    rows = list(held)
+    if not rows or since >= until:
+        return []
+    begins = _begins(since, until, period, min(each.since for each in rows))
+    ends = [*begins[1:], until]
     sums: dict[tuple[datetime, str, str], Consumption] = {}
-    for each in held:
-        for begin, end in periods:
+    for each in rows:
+        for number in range(max(0, bisect_right(begins, each.since) - 1), len(begins)):
+            begin, end = begins[number], ends[number]
             length = min(each.until or end, end) - max(each.since, begin)
             if length <= timedelta(0):
-                continue
+                break
             key = (begin, each.tenant, each.datacenter_id)
             if key not in sums:
                 sums[key] = Consumption(each.tenant, each.datacenter_id, begin, end)
@@ -81,9 +83,22 @@ def consumed(held: Iterable[Held], periods: list[tuple[datetime, datetime]]) -> 
     return [found for _, found in sorted(sums.items())]
 
 
-def _next(moment: datetime, period: Period) -> datetime:
-    """Return when the period after that of the moment begins."""
+def _begins(since: datetime, until: datetime, period: Period, first: datetime) -> list[datetime]:
+    """Return when the periods begin, without those that have ended before anything was held."""
+    if period is Period.ALL:
+        return [since]
+    begins = [max(since, _begin(first, period))]
+    while (following := _following(begins[-1], period)) < until:
+        begins.append(following)
+    return begins
+
+
+def _begin(moment: datetime, period: Period) -> datetime:
     day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    if period is Period.DAY:
-        return day + timedelta(days=1)
-    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return day.replace(day=1) if period is Period.MONTH else day
+
+
+def _following(moment: datetime, period: Period) -> datetime:
+    """Return when the period after that of the moment begins."""
+    begin = _begin(moment, period)
+    return begin + timedelta(days=1) if period is Period.DAY else _begin(begin + timedelta(days=32), period)

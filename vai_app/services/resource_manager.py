@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from vai_app.domain.capacity import DatacenterCapacity, DatastoreCapacity, HostCapacity, Room
-from vai_app.domain.consumption import Consumption, Period, consumed, periods_between
+from vai_app.domain.consumption import Consumption, Period, consumed
 from vai_app.domain.datacenters import Datacenter, Datastore, Host, PlacementSettings
-from vai_app.domain.errors import CapacityShort, InvalidRequest
+from vai_app.domain.errors import CapacityShort
 from vai_app.domain.ports import Clock, DatacenterRepository, ReservationRepository
 from vai_app.domain.reservations import (
     Account,
@@ -21,9 +21,6 @@ from vai_app.domain.reservations import (
 )
 from vai_app.domain.virtual_machines import Location, Size
 from vai_app.services.quotas import Quotas
-
-MOST_PERIODS = 400
-"""In one report."""
 
 
 class ResourceManager:
@@ -96,19 +93,11 @@ class ResourceManager:
     def consumption(
         self, *, tenant: str | None, datacenter_id: str | None, since: datetime, until: datetime | None, period: Period
     ) -> Sequence[Consumption]:
-        """Return what was held, summed by period, tenant and datacenter; nothing of what is to come.
-
-        Raises InvalidRequest where that are too many periods.
-        """
+        """Return what was held, summed by period, tenant and datacenter; nothing of what is to come."""
         now = self._clock()
-        periods = periods_between(since, min(until or now, now), period)
-        if len(periods) > MOST_PERIODS:
-            message = f"are {len(periods)} periods; the most are {MOST_PERIODS}"
-            raise InvalidRequest(f"since and until {message}.", [{"field": "since", "message": message}])
-        if not periods:
-            return []
-        bounds = (periods[0][0], periods[-1][1])
-        return consumed(self._reservations.held_between(*bounds, tenant=tenant, datacenter_id=datacenter_id), periods)
+        until = min(until or now, now)
+        held = self._reservations.held_between(since, until, tenant=tenant, datacenter_id=datacenter_id)
+        return consumed(held, since, until, period)
 
     def _take(self, wanted: Reservation, owner: Owner) -> str | None:
         """Return the account that lacks room. An account is opened when it is first needed. Raises QuotaExceeded."""

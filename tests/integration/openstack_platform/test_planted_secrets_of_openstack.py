@@ -60,7 +60,11 @@ def test_an_openstack_password_is_found_nowhere_but_encrypted(
         assert vai.end(vai.client.delete(f"/virtual-machines/{made['machine_id']}"), 120)["state"] == "succeeded"
         contents = list(_everything(vai, answers))
     assert leaks(contents, [PASSWORD, WRONG]) == []
-    assert {where for where, _ in leaks(contents, [LABEL])} >= {"answers", "collection machines", "log of worker-provision"}
+    assert {where for where, _ in leaks(contents, [LABEL])} >= {
+        "answers",
+        "collection machines",
+        "log of worker-provision",
+    }
 
 
 def _everything(vai: Vai, answers: list[str]) -> Iterator[Content]:

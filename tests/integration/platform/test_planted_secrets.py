@@ -119,7 +119,11 @@ def test_a_secret_is_found_nowhere_but_encrypted(planted: Planted) -> None:
     contents = list(_everything(planted))
     assert leaks(contents, secret) == []
     # Whoever looks so would find one: a label is no secret, and stands where it was given.
-    assert {where for where, _ in leaks(contents, [LABEL])} >= {"answers", "collection machines", "log of worker-provision"}
+    assert {where for where, _ in leaks(contents, [LABEL])} >= {
+        "answers",
+        "collection machines",
+        "log of worker-provision",
+    }
 
 
 def _everything(planted: Planted) -> Iterator[Content]:
