@@ -108,9 +108,12 @@ def test_a_machine_that_no_host_has_room_for_is_rejected(vai: Installation, ann:
 def test_a_creation_that_fails_at_every_host_leaves_nothing(vai: Installation, ann: FlaskClient) -> None:
     vai.control("berlin").inject("create", CapacityShort("The host has no room left."), as_task=True)
     operation = _end(vai, ann, ann.post(MACHINES, json=_body()))
-    assert (operation["state"], operation["residue"]) == ("failed", [])
-    assert operation["problem"]["detail"] == "The host has no room left."
-    assert operation["problem"]["step"] == "vai.create_vm"
+    assert (operation["state"], operation["residue"]) == ("rejected", [])
+    assert operation["problem"]["detail"] == "Datacenter berlin: The host has no room left."
+    assert [each["event"] for each in operation["history"] if each["step"] == "vai.create_vm"] == [
+        "retreated",
+        "undone",
+    ]
     assert vai.control("berlin").names() == []
 
 

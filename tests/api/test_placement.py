@@ -1,12 +1,16 @@
 """What fits, what would fit, and where else: over REST, with real services and two simulated datacenters."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 from tests.api.installation import API, SMALL, Installation, problem
+from vai_app.bootstrap import utc_now
+from vai_app.domain.errors import CapacityShort, QuotaExceeded, VaiError
+from vai_app.domain.operations import OperationState, begin
 
 Json = dict[str, Any]
 
@@ -231,3 +235,93 @@ def test_the_recommendation_is_the_datacenter_that_the_tenant_prefers_or_that_co
 def test_placement_settings_that_mean_nothing_are_refused(admin: FlaskClient, large: Json, settings: Json) -> None:
     change = admin.patch(f"{API}/datacenters/{large['id']}", json={"placement": settings}, headers={"If-Match": '"1"'})
     problem(change, 422, "invalid-request")
+
+
+FULL = CapacityShort("No valid host was found.")
+FITTING = {"memory_mib": GIB}
+
+
+@pytest.mark.spec(10)
+def test_a_datacenter_that_says_it_is_full_when_it_is_asked_leads_elsewhere_if_that_was_consented_to(
+    vai: Installation, ann: FlaskClient, small: Json, large: Json, ask: Callable[..., Json]
+) -> None:
+    vai.control("small").inject("create", FULL, as_task=True)
+    made = ask(**FITTING, placement={"elsewhere": "automatically"})
+    assert (made["state"], made["datacenter_id"], made["problem"]) == ("succeeded", large["id"], None)
+    assert (vai.control("small").names(), vai.control("large").names()) == ([], ["big-1"])
+    machine = ann.get(f"{API}/virtual-machines/{made['machine_id']}").json
+    assert (machine["state"], machine["datacenter"]["name"]) == ("active", "large")
+    explained = ann.get(f"{API}/operations/{made['id']}/explanation").json
+    assert (explained["asked"], explained["chosen"]) == (small["id"], large["id"])
+    assert failed_checks(explained["datacenters"][0]) == {"short"}
+    held = vai.services.store.reservations
+    assert [len(held.of_datacenter(each["id"])) for each in (small, large)] == [0, 1]
+
+
+@pytest.mark.spec(10)
+def test_a_datacenter_that_says_it_is_full_leads_to_a_recommendation_that_can_be_confirmed(
+    vai: Installation, ann: FlaskClient, large: Json, small: Json, ask: Callable[..., Json]
+) -> None:
+    vai.control("small").inject("create", FULL, as_task=True)
+    rejected = ask(**FITTING)
+    assert (rejected["state"], rejected["problem"]["type"]) == ("rejected", "/problems/capacity-short")
+    assert rejected["problem"]["detail"] == "Datacenter small: No valid host was found."
+    assert (rejected["datacenter_id"], rejected["recommended_datacenter_id"]) == (small["id"], large["id"])
+    confirmed = ann.post(f"{API}/operations/{rejected['id']}/actions/confirm").json
+    vai.run()
+    assert operation_of(ann, confirmed)["state"] == "succeeded"
+    assert (vai.control("small").names(), vai.control("large").names()) == ([], ["big-1"])
+
+
+@pytest.mark.usefixtures("small")
+def test_a_project_whose_quota_is_used_up_is_told_so_and_led_elsewhere(
+    vai: Installation, large: Json, ask: Callable[..., Json]
+) -> None:
+    vai.control("small").inject("request_create", QuotaExceeded("A quota of the project is used up."))
+    refused = ask(**FITTING, placement={"elsewhere": "never"})
+    assert (refused["state"], refused["problem"]["type"]) == ("rejected", "/problems/quota-exceeded")
+    assert refused["recommended_datacenter_id"] is None
+    made = ask(**FITTING, placement={"elsewhere": "automatically"})
+    assert (made["state"], made["datacenter_id"]) == ("succeeded", large["id"])
+
+
+@pytest.mark.usefixtures("small", "large")
+def test_a_machine_that_was_sent_elsewhere_and_finds_that_full_too_is_judged_from_the_beginning(
+    vai: Installation, admin: FlaskClient, ask: Callable[..., Json]
+) -> None:
+    response = admin.post(
+        f"{API}/datacenters", json=vai.datacenter_body("third", options={"host_memory_mib": 64 * GIB})
+    )
+    vai.reconcile("third")
+    for name in ("large", "third"):
+        vai.control(name).inject("create", FULL, as_task=True)
+    refused = ask(location={"cluster": "cluster-1"}, placement={"elsewhere": "automatically"})
+    assert (refused["state"], refused["problem"]["type"]) == ("rejected", "/problems/capacity-short")
+    assert [vai.control(name).names() for name in ("small", "large", "third")] == [[], [], []]
+    vai.control("third").clear()
+    made = ask(location={"cluster": "cluster-1"}, placement={"elsewhere": "automatically"})
+    assert (made["state"], made["datacenter_id"]) == ("succeeded", response.json["id"])
+
+
+def test_a_worker_that_dies_anywhere_on_the_way_elsewhere_leaves_one_machine(
+    vai: Installation, ann: FlaskClient, small: Json, large: Json
+) -> None:
+    """Each message comes twice, and each step's answer is lost once before it is saved."""
+    vai.control("small").inject("create", FULL, as_task=True)
+    asked = body(**FITTING, placement={"elsewhere": "automatically"})
+    operation = ann.post(f"{API}/virtual-machines", json=asked).json
+    store = vai.services.operations
+    looks = 0
+    while (known := store.get(operation["id"], None)).state.open:
+        looks += 1
+        assert looks < 100
+        begun = begin(known, utc_now())
+        step = vai.services.workflow._steps[begun.step]
+        with suppress(VaiError):  # a first attempt, whose worker is killed before it saves
+            step.undo(begun) if begun.state is OperationState.UNDOING else step.do(begun)
+        vai.services.watcher.watch_tasks_once(known.datacenter_id or "", 0)
+        vai.services.workflow.run_step(known.step, known.id, "rescuer")
+    assert store.get(operation["id"], None).state is OperationState.SUCCEEDED
+    assert (vai.control("small").names(), vai.control("large").names()) == ([], ["big-1"])
+    held = vai.services.store.reservations
+    assert [len(held.of_datacenter(each["id"])) for each in (small, large)] == [0, 1]

@@ -115,8 +115,9 @@ class RateLimit:
 
     def spend(self, key: str) -> Verdict:
         """Count a request and say whether it is allowed."""
-        now = self._clock()
         while True:
+            # Told anew: who waited for Redis beyond the end of a window must not bring that window back.
+            now = self._clock()
             with self._lock:
                 window = self._window(key, now)
                 if window.left:

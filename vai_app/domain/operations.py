@@ -6,8 +6,9 @@ and returns the operation as it must be stored. Nobody else assigns a state or a
 ::
 
     PENDING -> RUNNING -> SUCCEEDED
-                  |
-                  +----> UNDOING -> FAILED | REJECTED | CANCELLED
+                |   ^
+                v   |   (a retreat: back to an earlier step, and forward again from there)
+               UNDOING -> FAILED | REJECTED | CANCELLED
 """
 
 from collections.abc import Mapping
@@ -73,7 +74,7 @@ _ENDS = frozenset({OperationState.REJECTED, OperationState.FAILED, OperationStat
 _MOVES: Mapping[OperationState, frozenset[OperationState]] = {
     OperationState.PENDING: frozenset({OperationState.RUNNING}),
     OperationState.RUNNING: frozenset({OperationState.SUCCEEDED, OperationState.UNDOING}),
-    OperationState.UNDOING: _ENDS,
+    OperationState.UNDOING: _ENDS | {OperationState.RUNNING},
     OperationState.SUCCEEDED: frozenset(),
     **{end: frozenset[OperationState]() for end in _ENDS},
 }
@@ -120,7 +121,16 @@ class Fail:
     error: VaiError
 
 
-Outcome = Done | Wait | Reject | Fail
+@dataclass(frozen=True, slots=True)
+class Retreat:
+    """Take back everything down to ``step``, and go on from there knowing ``memo``, which is all that is remembered."""
+
+    step: StepName
+    error: VaiError
+    memo: Mapping[str, Any] = field(default_factory=dict)
+
+
+Outcome = Done | Wait | Reject | Fail | Retreat
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +160,7 @@ class StepRecord:
     """One line of an operation's history."""
 
     step: StepName
-    event: str  # done, undone, rejected, failed, undo-failed, cancelled
+    event: str  # done, undone, rejected, failed, undo-failed, cancelled, retreated
     at: datetime
     attempts: int
     detail: str | None = None
@@ -174,6 +184,8 @@ class Operation:
     due_at: datetime
     state: OperationState = OperationState.PENDING
     ending: OperationState | None = None  # where UNDOING leads
+    retreat: Mapping[str, Any] | None = None  # the memo with which UNDOING turns forward again, at ``retreat_to``
+    retreat_to: int = 0
     cursor: int = 0
     attempts: int = 0  # claims of the current step since it last made progress
     memo: Mapping[str, Any] = field(default_factory=dict)
@@ -224,6 +236,8 @@ def begin(operation: Operation, now: datetime) -> Operation:
     late = DeadlineExceeded(_deadline_detail(operation))
     if operation.state is OperationState.RUNNING:
         return _turn_back(operation, late, OperationState.FAILED, now)
+    if operation.retreat is not None:
+        return _end_retreat(operation, late, now)
     return _after_failed_undo(operation, late, now)
 
 
@@ -236,13 +250,15 @@ def advance(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
             advanced = _step_back(_record(operation, "undone", now), now)
         case Done():
             advanced = _step_forward(operation, outcome, now)
-        case Reject() | Fail() if operation.state is OperationState.UNDOING:
+        case Reject() | Fail() | Retreat() if operation.state is OperationState.UNDOING:
             advanced = _after_failed_undo(operation, outcome.error, now)
         case Reject():
             explained = replace(operation, explanation=outcome.explanation or operation.explanation)
             advanced = _turn_back(explained, outcome.error, OperationState.REJECTED, now)
         case Fail():
             advanced = _turn_back(operation, outcome.error, OperationState.FAILED, now)
+        case Retreat():
+            advanced = _retreat(operation, outcome, now)
     return replace(advanced, lease_owner=None, lease_until=None)
 
 
@@ -307,8 +323,36 @@ def _turn_back(operation: Operation, error: VaiError, ending: OperationState, no
     )
 
 
+def _retreat(operation: Operation, outcome: Retreat, now: datetime) -> Operation:
+    """Begin the undo at the current step, within the operation's own deadline."""
+    turned = _record(operation, "retreated", now, outcome.error.detail).move_to(OperationState.UNDOING)
+    return replace(
+        turned,
+        retreat=outcome.memo,
+        retreat_to=operation.plan.index(outcome.step),
+        problem=problem_of(outcome.error, operation.step),
+        waiting_for=None,
+        attempts=0,
+        due_at=now + timedelta(seconds=REPUBLISH_SECONDS),
+    )
+
+
+def _end_retreat(operation: Operation, error: VaiError, now: datetime) -> Operation:
+    """Go back all the way: it is too late to go forward again."""
+    return replace(
+        operation,
+        retreat=None,
+        ending=OperationState.FAILED,
+        problem=problem_of(error, operation.step),
+        deadline=now + timedelta(seconds=UNDO_SECONDS),
+    )
+
+
 def _step_back(operation: Operation, now: datetime) -> Operation:
     operation = _progress(operation, now)
+    if operation.retreat is not None and operation.cursor == operation.retreat_to:
+        forward = operation.move_to(OperationState.RUNNING)
+        return replace(forward, memo=operation.retreat, retreat=None, problem=None)
     if operation.cursor > 0:
         return replace(operation, cursor=operation.cursor - 1)
     ending = operation.ending or OperationState.FAILED
@@ -318,7 +362,7 @@ def _step_back(operation: Operation, now: datetime) -> Operation:
 def _after_failed_undo(operation: Operation, error: VaiError, now: datetime) -> Operation:
     left = f"{operation.step}: {error.detail}"
     recorded = _record(operation, "undo-failed", now, error.detail)
-    extended = replace(recorded, deadline=now + timedelta(seconds=UNDO_SECONDS))
+    extended = replace(recorded, deadline=now + timedelta(seconds=UNDO_SECONDS), retreat=None)
     return _step_back(replace(extended, residue=(*operation.residue, left), ending=OperationState.FAILED), now)
 
 

@@ -7,10 +7,13 @@ from typing import Any
 from vai_app.domain.capacity import Room, room_of
 from vai_app.domain.lifetimes import Lifetime, LifetimeTerms
 from vai_app.domain.operations import Operation
-from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
+from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope, Shortage
 from vai_app.domain.placement.batches import BatchRules
 from vai_app.domain.reservations import Owner
 from vai_app.domain.virtual_machines import Location, MachineSpec, PowerAction, Size
+
+SHORT = "short"
+"""In the memo of a creation: the datacenters that refused to make the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,11 @@ def wish_of(operation: Operation) -> PlacementWish:
         together_with=tuple(wish["together_with"]),
         scope=Scope(wish["scope"]),
     )
+
+
+def shortages_of(operation: Operation) -> tuple[Shortage, ...]:
+    """Return which datacenters refused to make the machine, and why."""
+    return tuple(Shortage(**each) for each in operation.memo.get(SHORT, ()))
 
 
 def owner_of(operation: Operation) -> Owner:

@@ -31,7 +31,7 @@ from vai_app.domain.placement.explanation import (
 )
 from vai_app.domain.ports import CapacityBook, DatacenterRepository, MachineRepository, Permissions
 from vai_app.domain.virtual_machines import Location, MachineSpec
-from vai_app.services.arguments import owner_of, roles_of, spec_of, wish_of
+from vai_app.services.arguments import owner_of, roles_of, shortages_of, spec_of, wish_of
 from vai_app.services.steps import Step, datacenter_of
 
 _LOOKS = 4
@@ -84,11 +84,13 @@ class Placement:
         self._permissions = permissions
 
     def ask_of(self, operation: Operation) -> PlacementAsk:
-        """Return what a creation asks of placement."""
-        asked = self.ask(
-            spec_of(operation), operation.tenant, datacenter_of(operation), wish_of(operation), seed=operation.id
-        )
-        return replace(asked, roles=roles_of(operation), machine_id=operation.target_id)
+        """Return what a creation asks of placement, of the datacenter that was asked for."""
+        short = shortages_of(operation)
+        datacenter_id = datacenter_of(operation)
+        if short and operation.explanation is not None:
+            datacenter_id = operation.explanation["asked"]  # it may have been sent elsewhere already
+        asked = self.ask(spec_of(operation), operation.tenant, datacenter_id, wish_of(operation), seed=operation.id)
+        return replace(asked, roles=roles_of(operation), short=short, machine_id=operation.target_id)
 
     def ask(
         self, spec: MachineSpec, tenant: str, datacenter_id: str, wish: PlacementWish, *, seed: str

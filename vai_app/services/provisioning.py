@@ -1,20 +1,37 @@
 """Provisioning: the steps that make, start, stop, resize, adopt and remove machines at a hypervisor."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from vai_app.domain.capacity import room_of
-from vai_app.domain.errors import CapacityShort, Conflict, HostUnavailable, NameTaken, NotFound, ProviderBusy, VaiError
+from vai_app.domain.errors import (
+    CapacityShort,
+    Conflict,
+    HostUnavailable,
+    NameTaken,
+    NotFound,
+    ProviderBusy,
+    QuotaExceeded,
+    VaiError,
+)
 from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskState
-from vai_app.domain.operations import Done, Fail, Operation, Outcome, StepName, Wait
+from vai_app.domain.operations import Done, Fail, Operation, Outcome, Retreat, StepName, Wait
+from vai_app.domain.placement.asks import Shortage
+from vai_app.domain.placement.checks import CheckName
 from vai_app.domain.ports import CapacityBook, Hypervisors, MachineRepository
 from vai_app.domain.virtual_machines import MachineObservation, Making, Mark, Power, PowerAction
-from vai_app.services.arguments import action_of, candidates_of, owner_of, size_of, spec_of
+from vai_app.services.arguments import SHORT, action_of, candidates_of, owner_of, shortages_of, size_of, spec_of
 from vai_app.services.steps import ASKED_AT_ATTEMPT, LOOK_AGAIN_SECONDS, NativeStep, datacenter_of, error_of
 
 # A create that was asked for twice can meet itself: the name is taken and the machine not yet to be found.
 _TWIN_LOOKS = 60
 _TWIN_PAUSE_SECONDS = 1.0
+_SHORT_OF: Mapping[type[VaiError], CheckName] = {
+    CapacityShort: CheckName.SHORT,
+    QuotaExceeded: CheckName.QUOTA,
+    HostUnavailable: CheckName.STATE,
+}
 
 
 class MachineStep(NativeStep):
@@ -72,6 +89,12 @@ class CreateMachine(MachineStep):
             following = self._next_candidate(operation)
             if following is not None:
                 return Wait(seconds=0, memo={"candidate": following}, because=error, forget_task=True)
+        check = _SHORT_OF.get(type(error))
+        if check is not None and "seat" not in operation.arguments:
+            # Placement judges again, knowing this: it goes elsewhere, or the tenant is told where it could.
+            shortage = Shortage(datacenter_of(operation), check, error.detail.rstrip("."))
+            known = shortages_of(operation)
+            return Retreat(StepName.PLACE, error, {SHORT: [asdict(each) for each in (*known, shortage)]})
         return super().recover(operation, error)
 
     def undo(self, operation: Operation) -> Outcome:

@@ -202,6 +202,34 @@ def test_a_full_openstack_leads_to_a_machine_at_the_vcenter_if_that_was_consente
     assert vsphere.names() == []
 
 
+@pytest.mark.spec(10)
+def test_a_project_whose_quota_is_used_up_leads_to_a_machine_at_the_vcenter_if_that_was_consented_to(
+    site: Site, vsphere: Vsphere, openstack_cloud: Cloud
+) -> None:
+    vsphere.give_out(1.0)
+    api = site.vai.client
+    poor = openstack_cloud.new_project()
+    with openstack_cloud.admin.connect() as admin:
+        identity: Any = admin.identity
+        compute: Any = admin.compute
+        compute.update_quota_set(identity.find_project(poor.project), instances=0)
+    assert openstack_entry("poor", poor).register({**site.vai.environment, "VAI_API_URL": api.base_url})
+    wait_until(lambda: api.get("/datacenters/poor")["observed_at"] is not None, seconds=60, what="it is listed")
+    asked = {"memory_mib": 512, "cpus": 1, "disk_gib": 1, "image": IMAGE, "networks": [NETWORK]}
+    refused = site.vai.end(site.vai.create("guest", "poor", **asked, placement={"elsewhere": "never"}))
+    assert (refused["state"], refused["problem"]["type"]) == ("rejected", "/problems/quota-exceeded")
+
+    consented = {"placement": {"elsewhere": "automatically"}}
+    api.change_configuration("PATCH", f"/datacenters/{DATACENTER}", {"enabled": False})
+    made = site.vai.end(site.vai.create("guest", "poor", **asked, **consented), seconds=_SECONDS)
+    api.change_configuration("PATCH", f"/datacenters/{DATACENTER}", {"enabled": True})
+    api.change_configuration("PATCH", "/datacenters/poor", {"enabled": False})
+    assert made["state"] == "succeeded", made["problem"]
+    assert vsphere.names() == ["guest"]
+    assert site.delete(made["machine_id"])["state"] == "succeeded"
+    assert vsphere.names() == []
+
+
 def test_one_script_makes_a_machine_on_openstack_and_vsphere_alike(site: Site, vsphere: Vsphere) -> None:
     vsphere.give_out(1.0)
     ran = subprocess.run(

@@ -1,6 +1,7 @@
 """Rate limits: exact over all processes while Redis answers, divided among them while it does not."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -44,6 +45,35 @@ def test_exactly_the_limit_is_allowed_in_a_window_and_again_in_the_next(rate: st
     assert _allowed(limit, "a", amount + 50) == amount
     clock.now += 60
     assert _allowed(limit, "a", amount + 50) == amount
+
+
+class SlowCounts(SharedCounts):
+    """Redis that answers one question only in the next window, while others are served."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__("", 1)
+        self.clock = clock
+        self.meanwhile: Callable[[], object] | None = None
+        self.taken: Counter[str] = Counter()
+
+    def take(self, key: str, *, wanted: int, limit: int, period_seconds: int) -> tuple[int, int]:
+        self.taken[key] += 1
+        given = super().take(key, wanted=wanted, limit=limit, period_seconds=period_seconds)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            self.clock.now += 1
+            meanwhile()
+        return given
+
+
+def test_who_waits_for_redis_beyond_a_window_does_not_bring_it_back(clock: Clock) -> None:
+    counts = SlowCounts(clock)
+    limit = RateLimit("token", "100/second", counts, clock)
+    counts.meanwhile = lambda: limit.spend("a")
+    assert limit.spend("a").allowed
+    assert limit.spend("a").allowed
+    # One share of the window that has ended, and one of the window that all three requests were served in.
+    assert list(counts.taken.values()) == [1, 1]
 
 
 def test_keys_do_not_share_a_limit(clock: Clock) -> None:

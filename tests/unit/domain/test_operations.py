@@ -18,6 +18,7 @@ from vai_app.domain.operations import (
     OperationState,
     Outcome,
     Reject,
+    Retreat,
     StepName,
     Wait,
     advance,
@@ -120,6 +121,44 @@ def test_a_forgotten_task_is_asked_for_again() -> None:
     assert waiting.native_task is None
 
 
+RETREAT = Retreat(StepName.PLACE, CapacityShort("no room"), {"short": ["dc-1"]})
+
+
+def test_a_retreat_takes_back_down_to_its_step_and_goes_on_from_there() -> None:
+    retreating = run(an_open_operation(), Done({"a": 1}), Done({"b": 2}), RETREAT)
+    assert (retreating.state, retreating.step) == (OperationState.UNDOING, StepName.CREATE_VM)
+    assert retreating.memo == {"a": 1, "b": 2}  # what the undo needs
+    again = run(retreating, Wait(1), Done(), Done())
+    assert (again.state, again.step, again.memo) == (OperationState.RUNNING, StepName.PLACE, {"short": ["dc-1"]})
+    assert (again.problem, again.attempts, again.deadline) == (None, 0, retreating.deadline)
+    assert run(again, *[Done()] * 3).state is OperationState.SUCCEEDED
+
+
+def test_a_retreat_whose_undo_fails_goes_back_all_the_way_with_a_residue() -> None:
+    ended = run(an_open_operation(), Done(), Done(), RETREAT, Fail(Conflict("cannot remove it")), Done(), Done())
+    assert (ended.state, ended.residue) == (OperationState.FAILED, ("vai.create_vm: cannot remove it",))
+    assert ended.problem is not None
+    assert ended.problem.problem == "capacity-short"
+
+
+def test_a_retreat_that_is_late_goes_back_all_the_way_and_has_the_time_for_it() -> None:
+    retreating = run(an_open_operation(), Done(), Done(), RETREAT, Wait(5))
+    late = begin(retreating, retreating.deadline)
+    assert (late.state, late.step, late.residue) == (OperationState.UNDOING, StepName.CREATE_VM, ())
+    assert late.deadline > retreating.deadline
+    ended = run(late, *[Done()] * 3)
+    assert ended.state is OperationState.FAILED
+    assert ended.problem is not None
+    assert ended.problem.problem == "deadline-exceeded"
+
+
+def test_a_retreat_that_is_cancelled_turns_back_when_it_would_go_forward() -> None:
+    retreating = replace(run(an_open_operation(), Done(), Done(), RETREAT), cancel_requested=True)
+    again = begin(run(retreating, Done(), Done()), NOW)
+    assert again.state is OperationState.UNDOING
+    assert run(again, Done(), Done()).state is OperationState.CANCELLED
+
+
 @pytest.mark.parametrize("state", [state for state in OperationState if not state.open])
 def test_an_ended_operation_cannot_be_moved(state: OperationState) -> None:
     for target in OperationState:
@@ -141,6 +180,7 @@ OUTCOMES = st.one_of(
     st.builds(Wait, seconds=st.floats(min_value=0, max_value=60)),
     st.just(Reject(CapacityShort("no room"))),
     st.just(Fail(Conflict("no"))),
+    st.just(Retreat(StepName.VALIDATE, CapacityShort("no room"))),
 )
 
 
@@ -154,10 +194,12 @@ def test_any_sequence_of_answers_keeps_the_operation_sound(outcomes: list[Outcom
         operation = replace(advance(begin(operation, NOW), outcome, NOW), lease_owner=None)
         reached = max(reached, operation.cursor)
         assert 0 <= operation.cursor < len(PLAN)
-    undone = [line.step for line in operation.history if line.event in ("undone", "undo-failed")]
+    lines = operation.history
+    forward = max((at for at, line in enumerate(lines) if line.event == "done"), default=-1)
+    undone = [line.step for line in lines[forward:] if line.event in ("undone", "undo-failed")]
     if operation.state is OperationState.SUCCEEDED:
-        assert not undone
         assert operation.problem is None
+        assert operation.retreat is None
     elif not operation.state.open:
         # Every step that may have begun was taken back, in reverse, or is named as residue.
         assert undone == list(reversed(PLAN[: len(undone)]))

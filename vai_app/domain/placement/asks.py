@@ -51,6 +51,15 @@ class Affinity:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortage:
+    """What a datacenter answered when it was asked to make the machine; ``check`` names what it lacks."""
+
+    datacenter_id: str
+    check: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlacementWish:
     """What a tenant says about placement beyond the location; machines are named by their ids."""
 
@@ -74,6 +83,7 @@ class PlacementAsk:
     elsewhere: Elsewhere = Elsewhere.ASK
     affinity: Affinity = Affinity()
     roles: tuple[str, ...] = ()  # of who asks, for policies
+    short: tuple[Shortage, ...] = ()  # where it cannot be made, whatever is known of the room there
     machine_id: str | None = None  # what is reserved for it already does not stand in its way
 
     @property

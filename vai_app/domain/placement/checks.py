@@ -20,6 +20,7 @@ class CheckName(StrEnum):
     REACHABLE = "reachable"
     POLICY = "policy"
     QUOTA = "quota"
+    SHORT = "short"  # the datacenter itself said so, when it was asked to make the machine
     IMAGE = "image"
     NETWORK = "network"
     LOCATION = "location"
@@ -98,6 +99,11 @@ def datacenter_checks(capacity: DatacenterCapacity, ask: PlacementAsk) -> list[C
     checks = [
         Check(CheckName.ENABLED, datacenter.enabled, "enabled" if datacenter.enabled else "disabled by an operator"),
         Check(CheckName.REACHABLE, reachable, datacenter.reachability if reachable else datacenter.problem or "away"),
+        *(
+            Check(CheckName(each.check), passed=False, detail=each.detail)
+            for each in ask.short
+            if each.datacenter_id == datacenter.id
+        ),
     ]
     # What was never listed is given the benefit of the doubt: its driver will tell.
     if datacenter.observed_at is not None:
