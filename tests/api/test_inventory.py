@@ -50,6 +50,7 @@ def test_a_machine_may_name_its_image_and_network_by_reference(create: Create) -
 @pytest.mark.usefixtures("berlin")
 def test_the_inventory_shows_every_part_of_a_datacenter(ann: FlaskClient) -> None:
     inventory = ann.get(f"{API}/datacenters/berlin/inventory").json
+    assert {"adopt", "fixed-addresses"} <= {*inventory.pop("capabilities")}
     names = {part: [each["name"] for each in found] for part, found in inventory.items()}
     assert names == {
         "clusters": ["cluster-1"],

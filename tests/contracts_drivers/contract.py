@@ -16,12 +16,13 @@ from vai_app.domain.errors import (
     CapacityShort,
     Conflict,
     HostUnavailable,
+    InvalidRequest,
     NameTaken,
     NotFound,
     ProviderAuthenticationFailed,
 )
 from vai_app.domain.hypervisor import Capability, TaskState
-from vai_app.domain.virtual_machines import Location, Making, Power, PowerAction
+from vai_app.domain.virtual_machines import FixedAddress, Location, Making, Power, PowerAction
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -107,6 +108,25 @@ class HypervisorContract:
     def test_a_machine_may_have_several_networks_in_order(self, site: Site) -> None:
         ref = site.create("web-1", networks=site.networks[:2])
         assert site.seen(ref).networks == site.networks[:2]
+
+    @needs(Capability.FIXED_ADDRESSES)
+    def test_a_machine_has_the_address_that_was_asked_for(self, site: Site) -> None:
+        asked = FixedAddress(site.networks[0], site.free_address())
+        ref = site.create("web-1", fixed_addresses=(asked,))
+        site.power(ref, PowerAction.START)
+        assert site.seen(ref).addresses == (asked.address,)
+
+    @needs(Capability.SECURITY_GROUPS)
+    def test_a_machine_is_in_the_security_groups_that_were_asked_for(self, site: Site) -> None:
+        group = site.new_security_group()
+        assert site.security_groups_of(site.create("web-1", security_groups=(group,))) == {group}
+        assert isinstance(site.error_of_create("web-2", security_groups=("gone",)), InvalidRequest | NotFound)
+
+    @needs(Capability.KEYPAIR)
+    def test_a_machine_has_the_key_pair_that_was_asked_for(self, site: Site) -> None:
+        name = site.new_keypair()
+        assert site.keypair_of(site.create("web-1", keypair=name)) == name
+        assert isinstance(site.error_of_create("web-2", keypair="gone"), InvalidRequest | NotFound)
 
     @needs(Capability.UNIQUE_NAMES)
     def test_a_taken_name_is_refused_and_its_bearer_left_alone(self, site: Site) -> None:

@@ -44,6 +44,28 @@ class Site(ABC):
     def fail_host(self, ref: str) -> None:
         """Let a host stop answering."""
 
+    # Of drivers that declare the capabilities
+
+    def free_address(self) -> str:
+        """Return an address that no machine in the first network has."""
+        raise NotImplementedError
+
+    def new_security_group(self) -> str:
+        """Make a security group and return its name."""
+        raise NotImplementedError
+
+    def security_groups_of(self, ref: str) -> set[str]:
+        """Return the names of the groups that a machine is in."""
+        raise NotImplementedError
+
+    def new_keypair(self) -> str:
+        """Make a key pair and return its name."""
+        raise NotImplementedError
+
+    def keypair_of(self, ref: str) -> str | None:
+        """Return the name of a machine's key pair."""
+        raise NotImplementedError
+
     def request(
         self, name: str, *, mark: Mark | None = None, location: Location | None = None, **spec: Any
     ) -> NativeTask:

@@ -1,6 +1,8 @@
 """The OpenStack driver keeps the contract on a real Keystone, Nova, Neutron, Glance and Placement."""
 
+import secrets
 from collections.abc import Iterator
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from vai_app.domain.datacenters import Connection
 from vai_app.domain.hypervisor import Hypervisor
 from vai_app.domain.virtual_machines import Size
 from vai_app.drivers.openstack import OpenStackHypervisor
+
+_PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBDUOiL+w5bfKXTYJunxXtOE5+tg5llf1K3//MpR3Uhv vai"
 
 pytestmark = [pytest.mark.spec(27), pytest.mark.timeout(900)]
 
@@ -49,6 +53,26 @@ class OpenStackSite(Site):
             name="stranger", image_id=image.id, flavor_id=flavor.id, networks=[{"uuid": network.id}]
         )
         return str(compute.wait_for_server(made).id)
+
+    def free_address(self) -> str:
+        network = self._member.network
+        (subnet, *_) = network.subnets(name=self.networks[0])
+        taken = {each["ip_address"] for port in network.ports() for each in port.fixed_ips}
+        hosts = list(IPv4Network(subnet.cidr).hosts())
+        return next(str(each) for each in reversed(hosts) if str(each) not in taken)
+
+    def new_security_group(self) -> str:
+        return str(self._member.network.create_security_group(name=f"group-{secrets.token_hex(4)}").name)
+
+    def security_groups_of(self, ref: str) -> set[str]:
+        return {each["name"] for each in self._member.compute.get_server(ref).security_groups}
+
+    def new_keypair(self) -> str:
+        return str(self._member.compute.create_keypair(name=f"key-{secrets.token_hex(4)}", public_key=_PUBLIC_KEY).name)
+
+    def keypair_of(self, ref: str) -> str | None:
+        found: str | None = self._member.compute.get_server(ref).key_name
+        return found
 
     def fail_host(self, ref: str) -> None:
         raise NotImplementedError

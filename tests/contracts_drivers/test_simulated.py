@@ -35,6 +35,9 @@ class SimulatedSite(Site):
     def stranger(self) -> str:
         return Control(self._path).add_stranger("stranger")
 
+    def free_address(self) -> str:
+        return "198.51.100.7"
+
     def fail_host(self, ref: str) -> None:
         [name] = [host.name for host in self.hypervisor.observe_inventory().hosts if host.ref == ref]
         Control(self._path).set_host_state(name, HostState.DOWN)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,7 +27,15 @@ from vai_app.domain.operations import OperationKind, OperationState
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
 from vai_app.domain.placement.batches import BatchRules
 from vai_app.domain.ports import LARGEST_PAGE, PAGE_SIZE
-from vai_app.domain.virtual_machines import Location, MachineSpec, MachineState, Power, PowerAction, Size
+from vai_app.domain.virtual_machines import (
+    FixedAddress,
+    Location,
+    MachineSpec,
+    MachineState,
+    Power,
+    PowerAction,
+    Size,
+)
 from vai_app.services.arguments import BatchMachine
 
 M = TypeVar("M", bound=BaseModel)
@@ -96,6 +105,13 @@ class BatchMachineBody(Body):
     power_on: bool = True
     labels: dict[LabelName, LabelValue] = Field(default={}, max_length=64)
     lifetime_hours: LifetimeHours | None = None
+    fixed_addresses: dict[ObjectName, IPv4Address] = Field(
+        default={},
+        max_length=10,
+        description="Addresses by network; a network that is not among the networks is added.",
+    )
+    security_groups: list[ObjectName] = Field(default=[], max_length=10, description="Names or ids.")
+    keypair: ObjectName | None = Field(default=None, description="Name of a key pair of VAI's account there.")
 
     def spec(self) -> MachineSpec:
         """Return what is asked for."""
@@ -103,7 +119,10 @@ class BatchMachineBody(Body):
             name=self.name,
             size=Size(self.cpus, self.memory_mib, self.disk_gib),
             image=self.image,
-            networks=tuple(self.networks),
+            networks=tuple(dict.fromkeys([*self.networks, *self.fixed_addresses])),
+            fixed_addresses=tuple(FixedAddress(name, str(each)) for name, each in self.fixed_addresses.items()),
+            security_groups=tuple(self.security_groups),
+            keypair=self.keypair,
             power_on=self.power_on,
             lifetime_hours=self.lifetime_hours,
         )

@@ -37,6 +37,13 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
         Elsewhere, typer.Option(help="Where the datacenter is short: never another, if confirmed, automatically.")
     ] = Elsewhere.ASK,
     apart_from: Annotated[list[str] | None, typer.Option(help="Machine on whose host it must not be.")] = None,
+    address: Annotated[
+        list[str] | None, typer.Option(metavar="NETWORK=IP", help="Address in a network; several times for several.")
+    ] = None,
+    security_group: Annotated[
+        list[str] | None, typer.Option(help="Security group; may be given several times.")
+    ] = None,
+    keypair: Annotated[str | None, typer.Option(help="Key pair of VAI's account in the datacenter.")] = None,
     lifetime_hours: LifetimeHours = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Create nothing; show where it would go and why.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show why it went where it went.")] = False,
@@ -55,6 +62,9 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
         "location": {"cluster": cluster, "host": host, "datastore": datastore},
         "power_on": power_on,
         "lifetime_hours": lifetime_hours,
+        "fixed_addresses": dict(_pair(each) for each in address or ()),
+        "security_groups": security_group or [],
+        "keypair": keypair,
     }
     with client() as api:
         body["placement"] = {
@@ -177,6 +187,13 @@ for _action, _promise in (
     ("suspend", "Suspend a machine to disk."),
 ):
     _power_command(_action, _promise)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    network, equals, address = text.rpartition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r} is not NETWORK=IP.")
+    return network, address
 
 
 def print_machines(machines: list[Json]) -> None:

@@ -79,6 +79,7 @@ class Inventory:
     datastores: tuple[Datastore, ...] = ()
     networks: tuple[Network, ...] = ()
     images: tuple[Image, ...] = ()
+    capabilities: tuple[str, ...] | None = None  # of its driver with this account; unknown before the first listing
 
 
 @dataclass(frozen=True, slots=True)

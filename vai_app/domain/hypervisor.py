@@ -34,7 +34,20 @@ class Capability(StrEnum):
     GUEST_SHUTDOWN = "guest-shutdown"  # SHUTDOWN and REBOOT ask the guest to do it
     SUSPEND = "suspend"  # SUSPEND, and START of a suspended machine
     ADOPT = "adopt"  # request_mark on a machine that someone else made
+    FIXED_ADDRESSES = "fixed-addresses"  # request_create honours spec.fixed_addresses
+    SECURITY_GROUPS = "security-groups"  # request_create puts the machine into spec.security_groups
+    KEYPAIR = "keypair"  # request_create lets spec.keypair into the guest
     HOST_STATES = "host-states"  # hosts are listed, with states that can be trusted
+
+
+def needed_by(spec: MachineSpec) -> frozenset[Capability]:
+    """Return what a driver must be able to do for what a user asks for beyond a plain machine."""
+    asked = {
+        Capability.FIXED_ADDRESSES: spec.fixed_addresses,
+        Capability.SECURITY_GROUPS: spec.security_groups,
+        Capability.KEYPAIR: spec.keypair,
+    }
+    return frozenset(capability for capability, wanted in asked.items() if wanted)
 
 
 class TaskState(StrEnum):

@@ -75,10 +75,19 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class FixedAddress:
+    """The IPv4 address that a machine gets in one of its networks."""
+
+    network: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSpec:
     """What a user asks for. ``image`` is a template's or image's name or reference; ``None`` builds from scratch.
 
-    ``lifetime_hours`` ``None`` keeps the machine as long as policies allow.
+    ``keypair`` and ``security_groups`` are names of what the datacenter knows. ``lifetime_hours`` ``None`` keeps the
+    machine as long as policies allow.
     """
 
     name: str
@@ -88,6 +97,9 @@ class MachineSpec:
     location: Location = Location()
     power_on: bool = True
     lifetime_hours: int | None = None
+    fixed_addresses: tuple[FixedAddress, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    keypair: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from vai_app.domain.operations import Operation
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope, Shortage
 from vai_app.domain.placement.batches import BatchRules
 from vai_app.domain.reservations import Owner
-from vai_app.domain.virtual_machines import Location, MachineSpec, PowerAction, Size
+from vai_app.domain.virtual_machines import FixedAddress, Location, MachineSpec, PowerAction, Size
 
 SHORT = "short"
 """In the memo of a creation: the datacenters that refused to make the machine."""
@@ -58,6 +58,9 @@ def _spec(spec: Mapping[str, Any]) -> MachineSpec:
         location=Location(**spec["location"]),
         power_on=spec["power_on"],
         lifetime_hours=spec.get("lifetime_hours"),
+        fixed_addresses=tuple(FixedAddress(**each) for each in spec.get("fixed_addresses", ())),
+        security_groups=tuple(spec.get("security_groups", ())),
+        keypair=spec.get("keypair"),
     )
 
 

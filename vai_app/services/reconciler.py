@@ -55,7 +55,8 @@ class Reconciler:
         started_at = self._clock()
         try:
             with self._hypervisors.use(datacenter.id) as hypervisor:
-                inventory = hypervisor.observe_inventory()
+                able = tuple(sorted(hypervisor.capabilities))
+                inventory = replace(hypervisor.observe_inventory(), capabilities=able)
                 listing = list(hypervisor.list_machines())
         except VaiError as error:
             unreachable = isinstance(error, ProviderError) and not isinstance(error, ProviderBusy)

@@ -3,12 +3,13 @@
 ``arrays`` decides the same for many hosts at once; a property test holds the two together.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from vai_app.domain.capacity import DatacenterCapacity, DatastoreCapacity, HostCapacity, Room
 from vai_app.domain.datacenters import HostState, Reachability
+from vai_app.domain.hypervisor import needed_by
 from vai_app.domain.placement.asks import PlacementAsk, Spot
 from vai_app.domain.virtual_machines import Location
 
@@ -21,6 +22,7 @@ class CheckName(StrEnum):
     POLICY = "policy"
     QUOTA = "quota"
     SHORT = "short"  # the datacenter itself said so, when it was asked to make the machine
+    CAPABILITY = "capability"
     IMAGE = "image"
     NETWORK = "network"
     LOCATION = "location"
@@ -108,6 +110,9 @@ def datacenter_checks(capacity: DatacenterCapacity, ask: PlacementAsk) -> list[C
     # What was never listed is given the benefit of the doubt: its driver will tell.
     if datacenter.observed_at is not None:
         inventory = datacenter.inventory
+        needed = needed_by(ask.spec)
+        if needed and inventory.capabilities is not None:
+            checks.append(_capable(needed, inventory.capabilities))
         if ask.spec.image is not None:
             images = {name for image in inventory.images for name in (image.ref, image.name)}
             checks.append(_named(CheckName.IMAGE, "image", [ask.spec.image], images))
@@ -120,6 +125,12 @@ def datacenter_checks(capacity: DatacenterCapacity, ask: PlacementAsk) -> list[C
     if datacenter.placement.failover_hosts:
         checks.append(_failover(capacity, ask.room))
     return checks
+
+
+def _capable(needed: Collection[str], able: Collection[str]) -> Check:
+    lacking = sorted({*needed} - {*able})
+    detail = f"it cannot give a machine: {', '.join(lacking)}" if lacking else f"it can: {', '.join(sorted(needed))}"
+    return Check(CheckName.CAPABILITY, not lacking, detail)
 
 
 def judge_host(capacity: DatacenterCapacity, host: HostCapacity, ask: PlacementAsk) -> HostVerdict:

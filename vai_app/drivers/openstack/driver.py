@@ -56,6 +56,9 @@ class OpenStackHypervisor(Hypervisor):
             Capability.GUEST_SHUTDOWN,
             Capability.SUSPEND,
             Capability.ADOPT,
+            Capability.FIXED_ADDRESSES,
+            Capability.SECURITY_GROUPS,
+            Capability.KEYPAIR,
         }
     )
 
@@ -90,6 +93,10 @@ class OpenStackHypervisor(Hypervisor):
             "tags": [mark.token],
             "networks": self._networks(spec),
         }
+        if spec.keypair is not None:
+            server["key_name"] = spec.keypair
+        if spec.security_groups:
+            server["security_groups"] = [{"name": each} for each in dict.fromkeys(spec.security_groups)]
         zone = request.location.cluster or self._options.availability_zone
         if zone is not None:
             server["availability_zone"] = zone
@@ -194,7 +201,8 @@ class OpenStackHypervisor(Hypervisor):
 
     def _networks(self, spec: MachineSpec) -> str | list[Row]:
         names = spec.networks or ((self._options.default_network,) if self._options.default_network else ())
-        return [{"uuid": self._named("network", name)} for name in names] or "none"
+        fixed = {each.network: {"fixed_ip": each.address} for each in spec.fixed_addresses}
+        return [{"uuid": self._named("network", name), **fixed.get(name, {})} for name in names] or "none"
 
     def _known_flavors(self) -> list[Flavor]:
         at, flavors = self._flavors

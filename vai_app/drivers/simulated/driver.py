@@ -50,6 +50,7 @@ class SimulatedHypervisor(Hypervisor):
             Capability.GUEST_SHUTDOWN,
             Capability.SUSPEND,
             Capability.ADOPT,
+            Capability.FIXED_ADDRESSES,
             Capability.HOST_STATES,
         }
     )
@@ -87,7 +88,8 @@ class SimulatedHypervisor(Hypervisor):
             datastore = _datastore_with_room(connection, request.location.datastore, spec.size.disk_gib)
             number = next_number(connection, "machine")
             ref = f"m-{number}"
-            address = f"192.0.2.{number % 254 + 1}"
+            asked = [each.address for each in spec.fixed_addresses]
+            address = asked[0] if asked else f"192.0.2.{number % 254 + 1}"
             connection.execute(
                 "INSERT INTO machines VALUES (?, ?, 'off', 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
