@@ -58,6 +58,27 @@ def register(  # noqa: PLR0913 - one parameter an option
     show(registered, as_json=as_json, table=lambda: _print_datacenters([registered]))
 
 
+@app.command("register-cloud")
+def register_cloud(
+    cloud: Annotated[str, typer.Argument(help="Name of a cloud in clouds.yaml.")],
+    name: Annotated[str | None, typer.Option(help="Name of the datacenter; the cloud's when left out.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="clouds.yaml; looked for where OpenStack's clients do.", exists=True),
+    ] = None,
+    *,
+    verify_now: Annotated[bool, typer.Option("--verify/--no-verify", help="Try the connection first.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Register an OpenStack cloud as clouds.yaml describes it."""
+    with client() as api:
+        from vai_app.drivers.openstack.clouds_yaml import registration_of  # noqa: PLC0415 - the SDK is slow to load
+
+        body = {**registration_of(cloud, file), "name": name or cloud, "verify_now": verify_now}
+        registered = api.post("/datacenters", body)
+    show(registered, as_json=as_json, table=lambda: _print_datacenters([registered]))
+
+
 @app.command("list")
 def list_datacenters(*, as_json: AsJson = False) -> None:
     """List datacenters."""
