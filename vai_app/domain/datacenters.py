@@ -81,6 +81,10 @@ class Inventory:
     images: tuple[Image, ...] = ()
     capabilities: tuple[str, ...] | None = None  # of its driver with this account; unknown before the first listing
 
+    def host(self, named: str) -> Host | None:
+        """Return a host by reference or name."""
+        return next((each for each in self.hosts if named in (each.ref, each.name)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class About:

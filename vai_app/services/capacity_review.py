@@ -149,9 +149,8 @@ def _used(
 
 
 def _host_of(datacenter: Datacenter, seen: MachineObservation) -> str | None:
-    if seen.host is None:
-        return None
-    return next((each.ref for each in datacenter.inventory.hosts if seen.host in (each.ref, each.name)), None)
+    host = datacenter.inventory.host(seen.host) if seen.host is not None else None
+    return host.ref if host else None
 
 
 def _room_of(seen: MachineObservation, known: Room | None) -> Room:

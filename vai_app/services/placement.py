@@ -225,9 +225,9 @@ class Placement:
 
     def _spot(self, machine_id: str, tenant: str) -> Spot:
         machine = self._machines.get(machine_id, tenant)
-        inventory = self._datacenters.get(machine.datacenter_id).inventory
-        ref = next((h.ref for h in inventory.hosts if machine.observed_host in (h.ref, h.name)), machine.observed_host)
-        return Spot(machine.datacenter_id, ref)
+        named = machine.observed_host
+        host = self._datacenters.get(machine.datacenter_id).inventory.host(named) if named is not None else None
+        return Spot(machine.datacenter_id, host.ref if host else named)
 
 
 class PlaceMachine(Step):

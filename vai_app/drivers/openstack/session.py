@@ -2,7 +2,7 @@
 
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any, cast
@@ -14,13 +14,13 @@ from keystoneauth1.session import Session as KeystoneSession
 from openstack.connection import Connection as Sdk
 
 from vai_app.domain.datacenters import Connection
-from vai_app.domain.errors import InvalidRequest, NotFound
+from vai_app.domain.errors import InvalidRequest, NotFound, ProviderError
 from vai_app.drivers.openstack.faults import error_of, translated
 from vai_app.drivers.openstack.options import Options, authentication
 
-# 2.52 takes tags at creation, 2.47 shows a server's own flavor. Queens (2018) has both, and 2.60.
-COMPUTE_MICROVERSION = "2.60"
-PLACEMENT_MICROVERSION = "1.17"
+# By service, the least that VAI can work with and the newest that it knows. Compute 2.52 takes tags at creation and
+# shows a server's own flavor; Placement 1.17 filters by traits. Queens (2018) has both.
+MICROVERSIONS: Mapping[str, tuple[str, str]] = {"compute": ("2.52", "2.60"), "placement": ("1.17", "1.17")}
 _PAGE = 1000
 _NO_CONTENT = 204
 
@@ -38,6 +38,7 @@ class Session:
         self._lock = Lock()
         self._sdk: Sdk | None = None
         self._authority: Path | None = None
+        self._microversions: dict[str, str] = {}
         if connection.ca_certificate:
             _check_authority(connection.ca_certificate)
 
@@ -104,13 +105,29 @@ class Session:
     def _call(self, service: str, method: str, path: str, **arguments: Any) -> Row:
         with translated():
             proxy = getattr(self._connected(), service)
-            microversion = {"compute": COMPUTE_MICROVERSION, "placement": PLACEMENT_MICROVERSION}.get(service)
+            microversion = self._microversion(service, proxy)
             response = proxy.request(path, method, raise_exc=False, microversion=microversion, **arguments)
         if not response.ok:
             raise error_of(response)
         if response.status_code == _NO_CONTENT or not response.content:
             return {}
         return cast("Row", response.json())
+
+    def _microversion(self, service: str, proxy: Any) -> str | None:
+        """Return the newest microversion that both sides know. Raises ProviderError for a service that is too old."""
+        if service not in MICROVERSIONS:
+            return None
+        if service not in self._microversions:
+            response = proxy.request("/", "GET", raise_exc=False)
+            if not response.ok:
+                raise error_of(response)
+            least, newest = MICROVERSIONS[service]
+            known = _newest(response.json())
+            if _numbers(known) < _numbers(least):
+                message = f"The {service} service speaks microversions up to {known or 'none'}; VAI needs {least}."
+                raise ProviderError(message)
+            self._microversions[service] = min(newest, known, key=_numbers)
+        return self._microversions[service]
 
     def _connected(self) -> Sdk:
         with self._lock:
@@ -140,6 +157,17 @@ class Session:
             file.write(self._connection.ca_certificate)
         self._authority = Path(file.name)
         return file.name
+
+
+def _newest(document: Row) -> str:
+    """Return the newest microversion that a service's version document names, of one version or of a list."""
+    versions: list[Row] = document.get("versions") or [document.get("version") or {}]
+    told = [str(each.get("max_version") or each.get("version") or "") for each in versions]
+    return max(told, key=_numbers)
+
+
+def _numbers(microversion: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in microversion.split(".") if each.isdigit())
 
 
 def _check_authority(pem: str) -> None:
