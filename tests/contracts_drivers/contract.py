@@ -22,7 +22,7 @@ from vai_app.domain.errors import (
     ProviderAuthenticationFailed,
 )
 from vai_app.domain.hypervisor import Capability, TaskState
-from vai_app.domain.virtual_machines import FixedAddress, Location, Making, Power, PowerAction
+from vai_app.domain.virtual_machines import Location, Making, Power, PowerAction
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -111,8 +111,8 @@ class HypervisorContract:
 
     @needs(Capability.FIXED_ADDRESSES)
     def test_a_machine_has_the_address_that_was_asked_for(self, site: Site) -> None:
-        asked = FixedAddress(site.networks[0], site.free_address())
-        ref = site.create("web-1", fixed_addresses=(asked,))
+        asked = site.free_address()
+        ref = site.create("web-1", networks=(asked.network,), fixed_addresses=(asked,))
         site.power(ref, PowerAction.START)
         assert site.seen(ref).addresses == (asked.address,)
 

@@ -7,7 +7,15 @@ from typing import Any
 from vai_app.domain.errors import VaiError
 from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskObservation, TaskState
 from vai_app.domain.identifiers import new_id
-from vai_app.domain.virtual_machines import Location, MachineObservation, MachineSpec, Mark, PowerAction, Size
+from vai_app.domain.virtual_machines import (
+    FixedAddress,
+    Location,
+    MachineObservation,
+    MachineSpec,
+    Mark,
+    PowerAction,
+    Size,
+)
 
 PATIENCE_SECONDS = 60.0
 
@@ -46,8 +54,8 @@ class Site(ABC):
 
     # Of drivers that declare the capabilities
 
-    def free_address(self) -> str:
-        """Return an address that no machine in the first network has."""
+    def free_address(self) -> FixedAddress:
+        """Return an address that no machine has, in a network in which it may be asked for."""
         raise NotImplementedError
 
     def new_security_group(self) -> str:

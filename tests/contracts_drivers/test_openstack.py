@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Iterator
-from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tests.contracts_drivers.site import Site
 from tests.lab.openstack.cloud import Account, Cloud
 from vai_app.domain.datacenters import Connection
 from vai_app.domain.hypervisor import Hypervisor
-from vai_app.domain.virtual_machines import Size
+from vai_app.domain.virtual_machines import FixedAddress, Size
 from vai_app.drivers.openstack import OpenStackHypervisor
 
 _PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBDUOiL+w5bfKXTYJunxXtOE5+tg5llf1K3//MpR3Uhv vai"
@@ -54,12 +53,12 @@ class OpenStackSite(Site):
         )
         return str(compute.wait_for_server(made).id)
 
-    def free_address(self) -> str:
-        network = self._member.network
-        (subnet, *_) = network.subnets(name=self.networks[0])
-        taken = {each["ip_address"] for port in network.ports() for each in port.fixed_ips}
-        hosts = list(IPv4Network(subnet.cidr).hosts())
-        return next(str(each) for each in reversed(hosts) if str(each) not in taken)
+    def free_address(self) -> FixedAddress:
+        """Neutron lets only a network's owner choose addresses in it."""
+        network, name = self._member.network, f"own-{secrets.token_hex(4)}"
+        made = network.create_network(name=name)
+        network.create_subnet(name=name, network_id=made.id, ip_version=4, cidr="10.99.0.0/24")
+        return FixedAddress(name, "10.99.0.77")
 
     def new_security_group(self) -> str:
         return str(self._member.network.create_security_group(name=f"group-{secrets.token_hex(4)}").name)

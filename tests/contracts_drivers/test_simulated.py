@@ -9,6 +9,7 @@ from tests.contracts_drivers.contract import HypervisorContract
 from tests.contracts_drivers.site import Site
 from vai_app.domain.datacenters import Connection, HostState
 from vai_app.domain.hypervisor import Hypervisor
+from vai_app.domain.virtual_machines import FixedAddress
 from vai_app.drivers.simulated.control import Control
 from vai_app.drivers.simulated.driver import SimulatedHypervisor
 
@@ -35,8 +36,8 @@ class SimulatedSite(Site):
     def stranger(self) -> str:
         return Control(self._path).add_stranger("stranger")
 
-    def free_address(self) -> str:
-        return "198.51.100.7"
+    def free_address(self) -> FixedAddress:
+        return FixedAddress(self.networks[0], "198.51.100.7")
 
     def fail_host(self, ref: str) -> None:
         [name] = [host.name for host in self.hypervisor.observe_inventory().hosts if host.ref == ref]

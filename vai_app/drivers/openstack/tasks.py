@@ -24,6 +24,8 @@ _FEW = 3
 _SKEW = timedelta(minutes=5)
 # While Nova moves a new server from its queue to a cell it knows it in neither for a moment.
 _UNSEEN = timedelta(seconds=30)
+_DELETED, _LINGERS = "DELETED", "DELETED, AND STILL SHOWN"
+_UNDER_WAY = ("BUILD", _LINGERS)
 
 
 class Verb(StrEnum):
@@ -132,7 +134,9 @@ class TaskWatch:
         for server in wanted - found.keys():
             answer = self._session.find("compute", f"/servers/{server}")
             if answer is not None:
-                found[server] = answer["server"]
+                row = answer["server"]
+                # Shown by itself, a deleted server is still being put away: until then Nova takes orders for it.
+                found[server] = {**row, "status": _LINGERS} if row["status"] == _DELETED else row
         return found
 
     def _end(self, ref: str, asked: Asked, server: Row | None) -> TaskObservation | None:
@@ -147,7 +151,7 @@ class TaskWatch:
             with suppress(Conflict, InvalidRequest, ProviderBusy):
                 self._session.post("compute", f"/servers/{asked.server}/action", {"confirmResize": None})
             return None
-        if is_busy(server) or server["status"] == "BUILD":
+        if is_busy(server) or server["status"] in _UNDER_WAY:
             return None
         error = _error(asked, server)
         if error is not None:
