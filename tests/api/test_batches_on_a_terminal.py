@@ -71,3 +71,12 @@ def test_a_lifetime_is_shown_and_renewed(run: Callable[..., Result]) -> None:
     assert run("vm", "renew", "short", "--lifetime-hours", "50").exit_code == 0
     assert json.loads(run("vm", "show", "short", "--json").output)["expires_at"] > before
     assert "never" in run("vm", "renew", "short").output
+
+
+@pytest.mark.usefixtures("berlin")
+def test_an_address_is_asked_for_as_network_and_address(run: Callable[..., Result]) -> None:
+    made = run("vm", "create", "web", "-d", "berlin", *IMAGE, "--address", "default=198.51.100.7", "--json")
+    assert made.exit_code == 0, made.output
+    shown = json.loads(run("vm", "show", "web", "--json").output)
+    assert shown["networks"] == ["default"]
+    assert run("vm", "create", "web-2", "-d", "berlin", *IMAGE, "--address", "198.51.100.8").exit_code == 2

@@ -66,7 +66,7 @@ def test_a_created_machine_runs_with_what_was_asked(vai: Installation, ann: Flas
 def test_a_machine_gets_the_address_that_was_asked_for_in_a_network_that_need_not_be_named_twice(
     vai: Installation, ann: FlaskClient, create: Create
 ) -> None:
-    made = create(fixed_addresses={"default": "198.51.100.7"})
+    made = create(fixed_addresses=[{"network": "default", "address": "198.51.100.7"}])
     vai.reconcile("berlin")
     observed = ann.get(f"{MACHINES}/{made['id']}").json["observed"]
     assert (observed["networks"], observed["addresses"]) == (["default"], ["198.51.100.7"])
@@ -81,7 +81,8 @@ def test_what_a_datacenters_driver_cannot_give_a_machine_is_told_before_anything
     assert (operation["state"], operation["problem"]["type"]) == ("rejected", "/problems/invalid-request")
     assert operation["problem"]["detail"] == ("Datacenter berlin: it cannot give a machine: keypair, security-groups.")
     assert vai.control("berlin").names() == []
-    problem(ann.post(MACHINES, json=_body(fixed_addresses={"default": "300.1.1.1"})), 422, "invalid-request")
+    wrong = _body(fixed_addresses=[{"network": "default", "address": "300.1.1.1"}])
+    problem(ann.post(MACHINES, json=wrong), 422, "invalid-request")
 
 
 def test_a_machine_that_need_not_run_is_made_and_stays_off(create: Create) -> None:

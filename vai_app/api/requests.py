@@ -93,6 +93,13 @@ class PlacementBody(Body):
         )
 
 
+class FixedAddressBody(Body):
+    """The address that a machine gets in a network; OpenStack lets only a network's owner choose one."""
+
+    network: ObjectName
+    address: IPv4Address
+
+
 class BatchMachineBody(Body):
     """A machine of a batch."""
 
@@ -105,10 +112,8 @@ class BatchMachineBody(Body):
     power_on: bool = True
     labels: dict[LabelName, LabelValue] = Field(default={}, max_length=64)
     lifetime_hours: LifetimeHours | None = None
-    fixed_addresses: dict[ObjectName, IPv4Address] = Field(
-        default={},
-        max_length=10,
-        description="Addresses by network; a network that is not among the networks is added.",
+    fixed_addresses: list[FixedAddressBody] = Field(
+        default=[], max_length=10, description="A network that is not among the networks is added."
     )
     security_groups: list[ObjectName] = Field(default=[], max_length=10, description="Names or ids.")
     keypair: ObjectName | None = Field(default=None, description="Name of a key pair of VAI's account there.")
@@ -119,8 +124,8 @@ class BatchMachineBody(Body):
             name=self.name,
             size=Size(self.cpus, self.memory_mib, self.disk_gib),
             image=self.image,
-            networks=tuple(dict.fromkeys([*self.networks, *self.fixed_addresses])),
-            fixed_addresses=tuple(FixedAddress(name, str(each)) for name, each in self.fixed_addresses.items()),
+            networks=tuple(dict.fromkeys([*self.networks, *(each.network for each in self.fixed_addresses)])),
+            fixed_addresses=tuple(FixedAddress(each.network, str(each.address)) for each in self.fixed_addresses),
             security_groups=tuple(self.security_groups),
             keypair=self.keypair,
             power_on=self.power_on,

@@ -62,7 +62,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
         "location": {"cluster": cluster, "host": host, "datastore": datastore},
         "power_on": power_on,
         "lifetime_hours": lifetime_hours,
-        "fixed_addresses": dict(_pair(each) for each in address or ()),
+        "fixed_addresses": [_fixed_address(each) for each in address or ()],
         "security_groups": security_group or [],
         "keypair": keypair,
     }
@@ -189,11 +189,11 @@ for _action, _promise in (
     _power_command(_action, _promise)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _fixed_address(text: str) -> Json:
     network, equals, address = text.rpartition("=")
     if not equals:
         raise typer.BadParameter(f"{text!r} is not NETWORK=IP.")
-    return network, address
+    return {"network": network, "address": address}
 
 
 def print_machines(machines: list[Json]) -> None:
