@@ -2,22 +2,20 @@
 
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_restx import Api
 from werkzeug.exceptions import HTTPException, NotAcceptable
 
 import vai_app
 from vai_app.api import configuration, consumption, datacenters, operations, system, tokens, virtual_machines
 from vai_app.api.auth import CORRELATION_HEADER, correlation_id
-from vai_app.api.conventions import API, CSV, JSON
+from vai_app.api.conventions import API, JSON
 from vai_app.api.documentation import PROBLEM_TYPE
 from vai_app.api.errors import problem_response
 from vai_app.api.metrics import count_requests
 from vai_app.api.protection import protect
 from vai_app.api.security_headers import add_security_headers
 from vai_app.bootstrap import Services
-
-_ALSO_CSV = (f"{API}/consumption",)
 
 
 class VaiApi(Api):
@@ -79,7 +77,9 @@ def create_app(services: Services) -> Flask:
 def _accepts_what_is_offered() -> None:
     """Raise NotAcceptable early, before anything is changed."""
     if request.path.startswith(API) and request.accept_mimetypes:
-        offered: Any = [JSON, PROBLEM_TYPE, *([CSV] if request.path in _ALSO_CSV else ())]
+        resource = getattr(current_app.view_functions.get(request.endpoint or ""), "view_class", None)
+        method = getattr(resource, request.method.lower(), None)
+        offered: Any = getattr(method, "produces", [JSON, PROBLEM_TYPE])
         if request.accept_mimetypes.best_match(offered) is None:
             raise NotAcceptable
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,7 +10,7 @@ from flask_restx import Namespace
 from pydantic import Field
 
 from vai_app.api.auth import Confirmed, context, services
-from vai_app.api.conventions import CSV, JSON, answer
+from vai_app.api.conventions import CSV, JSON, answer, datacenter_names
 from vai_app.api.documentation import documented
 from vai_app.api.requests import Identifier, Moment, Query, read_query
 from vai_app.api.views import Reference
@@ -76,10 +75,10 @@ class ConsumptionReport(Confirmed):
             until=query.until,
             period=query.period,
         )
-        names = {each.id: each.name for each in services().datacenters.list()}
-        views = [_view(each, names.get(each.datacenter_id, "(forgotten)")) for each in found]
+        name_of = datacenter_names()
+        views = [_view(each, name_of(each.datacenter_id)) for each in found]
         if request.accept_mimetypes.best_match([JSON, CSV]) == CSV:
-            return Response("".join(_lines(views)), mimetype=CSV)
+            return Response(_table(views), mimetype=CSV)
         return answer(ConsumptionList(views))
 
 
@@ -101,7 +100,7 @@ def _view(found: Consumption, name: str) -> ConsumptionView:
     )
 
 
-def _lines(views: list[ConsumptionView]) -> Iterator[str]:
+def _table(views: list[ConsumptionView]) -> str:
     amounts = ("machines", "machine_hours", "cpu_hours", "memory_gib_hours", "disk_gib_hours")
     text = io.StringIO()
     writer = csv.writer(text)
@@ -109,4 +108,4 @@ def _lines(views: list[ConsumptionView]) -> Iterator[str]:
     for each in views:
         times = (each.since.isoformat(), each.until.isoformat())
         writer.writerow((each.tenant, each.datacenter.name, *times, *(getattr(each, name) for name in amounts)))
-    yield text.getvalue()
+    return text.getvalue()

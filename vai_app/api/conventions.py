@@ -1,13 +1,16 @@
 """What all answers have in common: JSON from a view, 202 for accepted work, ETags, headers."""
 
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import msgspec
 from flask import Response, request
 
+from vai_app.api.auth import services
 from vai_app.api.views import OperationView, operation_view
-from vai_app.domain.errors import InvalidRequest, PreconditionRequired
+from vai_app.domain.errors import InvalidRequest, NotFound, PreconditionRequired
 from vai_app.domain.operations import Operation
 
 API = "/api/v1"
@@ -36,6 +39,19 @@ def idempotency_key() -> str | None:
         message = "must be 1 to 128 printable ASCII characters without spaces"
         raise InvalidRequest(f"Idempotency-Key {message}.", [{"field": "Idempotency-Key", "message": message}])
     return key
+
+
+def datacenter_names() -> Callable[[str], str]:
+    """Return what names datacenters by id, for one answer: each is looked up once."""
+
+    @cache
+    def name_of(datacenter_id: str) -> str:
+        try:
+            return services().datacenters.get(datacenter_id).name
+        except NotFound:
+            return "(forgotten)"
+
+    return name_of
 
 
 def etag(revision: int) -> dict[str, str]:

@@ -60,8 +60,8 @@ def documented(  # noqa: PLR0913 - one parameter a thing that is published
             described = namespace.expect(model_of(namespace, body), validate=False)(described)
         parameters = _query_parameters(query) if query else {}
         parameters |= {name: _HEADERS[name] for name in headers}
-        produces = [JSON, *([CSV] if csv else ()), PROBLEM_TYPE]
-        described = namespace.doc(params=parameters, produces=produces)(described)
+        described.produces = [JSON, *([CSV] if csv else ()), PROBLEM_TYPE]
+        described = namespace.doc(params=parameters, produces=described.produces)(described)
         if public:
             described = namespace.doc(security=[])(described)
         else:

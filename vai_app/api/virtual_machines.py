@@ -8,7 +8,7 @@ from flask import Response
 from flask_restx import Namespace
 
 from vai_app.api.auth import Confirmed, context, services
-from vai_app.api.conventions import accepted, answer, idempotency_key
+from vai_app.api.conventions import accepted, answer, datacenter_names, idempotency_key
 from vai_app.api.documentation import also_answers, documented
 from vai_app.api.explanations import ExplanationView, explanation_view
 from vai_app.api.requests import (
@@ -24,7 +24,6 @@ from vai_app.api.requests import (
     read_query,
 )
 from vai_app.api.views import MachinePage, MachineView, OperationView, machine_view
-from vai_app.domain.errors import NotFound
 from vai_app.domain.ports import MachineFilter, PageRequest
 from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import VirtualMachine
@@ -176,14 +175,5 @@ def _change() -> RequestContext:
 
 def _views(machines: Sequence[VirtualMachine]) -> list[MachineView]:
     open_operations = services().operations.open_on([machine.id for machine in machines])
-    names: dict[str, str] = {}
-
-    def name_of(datacenter_id: str) -> str:
-        if datacenter_id not in names:
-            try:
-                names[datacenter_id] = services().datacenters.get(datacenter_id).name
-            except NotFound:
-                names[datacenter_id] = "(forgotten)"
-        return names[datacenter_id]
-
+    name_of = datacenter_names()
     return [machine_view(machine, name_of, open_operations.get(machine.id)) for machine in machines]

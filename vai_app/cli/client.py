@@ -37,13 +37,11 @@ class ApiClient:
 
     def get(self, path: str, **query: Any) -> Json:
         """Return an object."""
-        given = {name: value for name, value in query.items() if value is not None}
-        return self._call("GET", path, params=given)
+        return self._call("GET", path, params=_given(query))
 
     def text(self, path: str, *, accept: str, **query: Any) -> str:
         """Return a text of a media type."""
-        given = {name: value for name, value in query.items() if value is not None}
-        return self._send("GET", path, params=given, headers={"Accept": accept}).text
+        return self._send("GET", path, params=_given(query), headers={"Accept": accept}).text
 
     def items(self, path: str, **query: Any) -> Iterator[Json]:
         """Yield the items of a list, page after page."""
@@ -115,6 +113,10 @@ class ApiClient:
                 raise _error(response)
             time.sleep(pause)
         raise AssertionError
+
+
+def _given(query: Json) -> Json:
+    return {name: value for name, value in query.items() if value is not None}
 
 
 def client_of(settings: Settings, api_url: str | None, token: str | None) -> ApiClient:

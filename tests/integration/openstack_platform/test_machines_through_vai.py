@@ -56,8 +56,7 @@ def site(
     account = openstack_cloud.new_project()
     vai = Vai(folder / "vai", mongo_url=mongo_url, broker_url=rabbitmq_url, redis_url=valkey_url)
     with HttpProxy(openstack_cloud.layout.ports.by_name).running() as proxy, vai.running():
-        entry = openstack_entry(DATACENTER, account.through(proxy.ports["keystone"]))
-        assert entry.register({**vai.environment, "VAI_API_URL": vai.client.base_url})
+        _register(vai, DATACENTER, account.through(proxy.ports["keystone"]))
         yield Site(vai, proxy, account, Witness(openstack_cloud, folder, account))
 
 
@@ -180,9 +179,7 @@ def test_a_full_openstack_leads_to_a_machine_at_the_vcenter_if_that_was_consente
 ) -> None:
     vsphere.give_out(1.0)
     api = site.vai.client
-    seeing = openstack_entry("seeing", openstack_cloud.admin)  # an account that is shown the hosts
-    assert seeing.register({**site.vai.environment, "VAI_API_URL": api.base_url})
-    wait_until(lambda: api.get("/datacenters/seeing")["observed_at"] is not None, seconds=60, what="it is listed")
+    _register(site.vai, "seeing", openstack_cloud.admin)  # an account that is shown the hosts
     hosts = api.get("/hosts", datacenter="seeing")["items"]
     api.change_configuration("PATCH", "/datacenters/seeing", {"placement": {"failover_hosts": len(hosts)}})
     asked = {"memory_mib": 2048, "cpus": 1, "disk_gib": 20, "image": IMAGE, "networks": [NETWORK]}
@@ -213,8 +210,7 @@ def test_a_project_whose_quota_is_used_up_leads_to_a_machine_at_the_vcenter_if_t
         identity: Any = admin.identity
         compute: Any = admin.compute
         compute.update_quota_set(identity.find_project(poor.project), instances=0)
-    assert openstack_entry("poor", poor).register({**site.vai.environment, "VAI_API_URL": api.base_url})
-    wait_until(lambda: api.get("/datacenters/poor")["observed_at"] is not None, seconds=60, what="it is listed")
+    _register(site.vai, "poor", poor)
     asked = {"memory_mib": 512, "cpus": 1, "disk_gib": 1, "image": IMAGE, "networks": [NETWORK]}
     refused = site.vai.end(site.vai.create("guest", "poor", **asked, placement={"elsewhere": "never"}))
     assert (refused["state"], refused["problem"]["type"]) == ("rejected", "/problems/quota-exceeded")
@@ -243,6 +239,14 @@ def test_one_script_makes_a_machine_on_openstack_and_vsphere_alike(site: Site, v
     assert sorted(rows) == ["openstack", "vmware"]
     for row in rows.values():
         assert [row[field] for field in ("state", "power", "cpus", "memory_mib")] == ["active", "on", "1", "512"]
+
+
+def _register(vai: Vai, name: str, account: Account) -> None:
+    """Register an account's cloud and wait until it was listed."""
+    assert openstack_entry(name, account).register({**vai.environment, "VAI_API_URL": vai.client.base_url})
+    wait_until(
+        lambda: vai.client.get(f"/datacenters/{name}")["observed_at"] is not None, seconds=60, what=f"{name} is listed"
+    )
 
 
 def _shape(path: str) -> str:

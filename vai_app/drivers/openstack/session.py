@@ -19,7 +19,7 @@ from vai_app.drivers.openstack.faults import error_of, translated
 from vai_app.drivers.openstack.options import Options, authentication
 
 # By service, the least that VAI can work with and the newest that it knows. Compute 2.52 takes tags at creation and
-# shows a server's own flavor; Placement 1.17 filters by traits. Queens (2018) has both.
+# shows a server's own flavor; Placement is asked as Queens (2018) answers, which has both.
 MICROVERSIONS: Mapping[str, tuple[str, str]] = {"compute": ("2.52", "2.60"), "placement": ("1.17", "1.17")}
 _PAGE = 1000
 _NO_CONTENT = 204
