@@ -1,6 +1,7 @@
 """A datacenter that the contract is held to: its driver, and what a test needs done behind the driver's back."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,9 +94,13 @@ class Site(ABC):
         return ended.machine_ref
 
     def error_of_create(self, name: str, **spec: Any) -> VaiError | None:
-        """Return the error of a creation, whether it is raised at once or is the task's."""
+        """Return the error of a creation."""
+        return self.error_of(lambda: self.request(name, **spec))
+
+    def error_of(self, request: Callable[[], NativeTask | None]) -> VaiError | None:
+        """Return the error of a request, whether it is raised at once or is the task's."""
         try:
-            return self.end(self.request(name, **spec)).error
+            return self.end(request()).error
         except VaiError as error:
             return error
 
@@ -107,10 +112,8 @@ class Site(ABC):
             return error
         made = self.hypervisor.find_by_token(mark.token)
         assert made is not None
-        try:
-            return self.end(self.hypervisor.request_power(made.ref, PowerAction.START)).error
-        except VaiError as raised:
-            return raised
+        ref = made.ref
+        return self.error_of(lambda: self.hypervisor.request_power(ref, PowerAction.START))
 
     def power(self, ref: str, action: PowerAction) -> None:
         """Change a machine's power."""

@@ -111,12 +111,13 @@ class Machines(ABC):
     def request_delete(self, ref: str) -> NativeTask | None:
         """Ask for a stopped machine and its disks to be removed; ``None`` when there is no such machine.
 
-        Raises Conflict when the machine is powered on, unless the driver declares DELETES_RUNNING.
+        Raises Conflict, or the task fails with it, when the machine is powered on, unless the driver declares
+        DELETES_RUNNING.
         """
 
     @abstractmethod
     def request_power(self, ref: str, action: PowerAction) -> NativeTask | None:
-        """Ask for a change of power; ``None`` when the machine already has the asked power.
+        """Ask for a change of power; ``None``, or a task that succeeds, when the machine already has the asked power.
 
         Raises NotFound, CapacityShort (no room to start), Conflict (e.g. no guest tools to shut down).
         """

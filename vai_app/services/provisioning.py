@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from vai_app.domain.capacity import room_of
 from vai_app.domain.errors import (
@@ -21,7 +21,7 @@ from vai_app.domain.placement.asks import Shortage
 from vai_app.domain.placement.checks import CheckName
 from vai_app.domain.ports import CapacityBook, Hypervisors, MachineRepository
 from vai_app.domain.virtual_machines import MachineObservation, Making, Mark, Power, PowerAction
-from vai_app.services.arguments import SHORT, action_of, candidates_of, owner_of, shortages_of, size_of, spec_of
+from vai_app.services.arguments import SHORT, action_of, candidates_of, owner_of, plain, shortages_of, size_of, spec_of
 from vai_app.services.steps import ASKED_AT_ATTEMPT, LOOK_AGAIN_SECONDS, NativeStep, datacenter_of, error_of
 
 # A create that was asked for twice can meet itself: the name is taken and the machine not yet to be found.
@@ -94,7 +94,7 @@ class CreateMachine(MachineStep):
             # Placement judges again, knowing this: it goes elsewhere, or the tenant is told where it could.
             shortage = Shortage(datacenter_of(operation), check, error.detail.rstrip("."))
             known = shortages_of(operation)
-            return Retreat(StepName.PLACE, error, {SHORT: [asdict(each) for each in (*known, shortage)]})
+            return Retreat(StepName.PLACE, error, {SHORT: plain([*known, shortage])})
         return super().recover(operation, error)
 
     def undo(self, operation: Operation) -> Outcome:
@@ -175,8 +175,9 @@ class StopMachine(MachineStep):
         return hypervisor.request_power(ref, PowerAction.STOP) if _must_stop(hypervisor, seen) else None
 
     def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:
-        """Remember whether it ran."""
-        return Done({"was_on": machine_ref is not None or operation.native_task is not None})
+        """Remember whether it ran, and which machine was stopped."""
+        known = {"provider_ref": machine_ref} if machine_ref is not None else {}
+        return Done({"was_on": machine_ref is not None or operation.native_task is not None, **known})
 
     def undo(self, operation: Operation) -> Outcome:
         """Start the machine again if it ran and is still there."""

@@ -26,7 +26,8 @@ from vai_app.drivers.vmware.specs import (
 )
 from vai_app.drivers.vmware.tasks import TaskWatch, guest_shutdown_task
 
-_NEEDS_RUNNING = (PowerAction.SHUTDOWN, PowerAction.REBOOT, PowerAction.RESET, PowerAction.SUSPEND)
+_STARTS_ANEW = (PowerAction.REBOOT, PowerAction.RESET)
+_NEEDS_RUNNING = (*_STARTS_ANEW, PowerAction.SHUTDOWN, PowerAction.SUSPEND)
 _GONE = (vmodl.fault.ManagedObjectNotFound,)
 
 
@@ -94,24 +95,23 @@ class VmwareHypervisor(Hypervisor):
             return self._observed(ref) if ref is not None else None
 
     def request_delete(self, ref: str) -> NativeTask | None:
-        """Destroy it, unless it runs."""
+        """Destroy it; vCenter refuses when it runs."""
         with self._session.calling():
-            machine = self._reader.machine_object(ref)
             try:
-                if power_of(self._reader.read(ref, reads.POWER)) is not Power.OFF:
-                    raise Conflict("The machine is not powered off. Stop it before it is deleted.")
-                return _brief(machine.Destroy_Task(), ref)
+                return _brief(self._reader.machine_object(ref).Destroy_Task(), ref)
             except _GONE:
                 return None
 
     def request_power(self, ref: str, action: PowerAction) -> NativeTask | None:
         """Ask vCenter, or the guest for SHUTDOWN and REBOOT; the guest's reboot has no end that can be seen."""
         with self._session.calling():
-            power = power_of(self._reader.read(ref, reads.POWER))
-            if power is action.target and action not in (PowerAction.REBOOT, PowerAction.RESET):
-                return None
-            if action in _NEEDS_RUNNING and power is not Power.ON:
-                raise Conflict(f"The machine is {power}; only one that runs can be asked to {action}. Start it first.")
+            if action in _NEEDS_RUNNING:
+                power = power_of(self._reader.read(ref, reads.POWER))
+                if power is action.target and action not in _STARTS_ANEW:
+                    return None
+                if power is not Power.ON:
+                    message = f"The machine is {power}; only one that runs can be asked to {action}. Start it first."
+                    raise Conflict(message)
             try:
                 return self._ask_power(ref, action)
             except vim.fault.InvalidPowerState as fault:
