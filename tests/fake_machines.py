@@ -1,6 +1,6 @@
 """The machines' repository in memory; ``tests/fakes.py`` offers it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from threading import RLock
@@ -48,6 +48,9 @@ class InMemoryMachines:
         if found is None or tenant not in (None, found.tenant):
             raise NotFound(f"There is no machine {machine_id}.")
         return found
+
+    def get_all(self, machine_ids: Collection[str]) -> list[VirtualMachine]:
+        return [self._stored[each] for each in sorted({*machine_ids}) if each in self._stored]
 
     def page(self, wanted: MachineFilter, page: PageRequest) -> Page[VirtualMachine]:
         found = [

@@ -149,10 +149,10 @@ class InMemoryOperations:
             self._stored[claimed.id] = replace(found, lease_until=until, due_at=until)
             return True
 
-    def save(self, operation: Operation) -> Operation:
+    def save(self, operation: Operation, claimed: Operation) -> Operation:
         with self._lock:
-            found = self._stored.get(operation.id)
-            if found is None or found.version != operation.version:
+            found = self._stored.get(claimed.id)
+            if found is None or found.version != claimed.version:
                 raise LeaseLost(operation.id)
             saved = replace(operation, version=operation.version + 1, cancel_requested=found.cancel_requested)
             if saved.state is OperationState.RUNNING and found.cancel_requested and not operation.cancel_requested:
@@ -316,9 +316,10 @@ class InMemoryEvents:
         self.stored: dict[str, Event] = {}
         self.archived: dict[str, Event] = {}
 
-    def append(self, event: Event) -> None:
+    def append(self, *events: Event) -> None:
         with self._lock:
-            self.stored.setdefault(event.id, event)
+            for each in events:
+                self.stored.setdefault(each.id, each)
 
     def page(self, wanted: EventFilter, page: PageRequest) -> Page[Event]:
         found = [

@@ -31,6 +31,17 @@ def test_appending_an_event_again_does_nothing(store: AnyStore) -> None:
 
 
 @pytest.mark.spec(23)
+def test_of_many_events_at_once_each_is_stored_once(store: AnyStore) -> None:
+    known = an_event()
+    store.events.append(known)
+    others = [an_event() for _ in range(50)]
+    store.events.append(*others[:25], an_event(id=known.id, message="changed"), *others[25:])
+    store.events.append()
+    found = store.events.page(ALL, PageRequest(size=100)).items
+    assert sorted(found, key=lambda each: each.id) == sorted([known, *others], key=lambda each: each.id)
+
+
+@pytest.mark.spec(23)
 def test_events_are_listed_newest_first_whatever_their_ids(store: AnyStore) -> None:
     ids_and_ages = (("ev-op-9", 3), ("ev-1", 1), ("ev-z", 2), ("ev-2", 1))
     for name, age in ids_and_ages:

@@ -73,7 +73,8 @@ def test_the_life_of_a_machine_looks_at_nothing_of_others(
     assert store.reservations.take(held, None) is None
     claimed = store.operations.claim(asked.id, asked.step, "worker-1", 60)
     assert claimed is not None
-    waits = store.operations.save(advance(begin(claimed, NOW), Wait(seconds=5, native_task=NativeTask("task-1")), NOW))
+    waiting = advance(begin(claimed, NOW), Wait(seconds=5, native_task=NativeTask("task-1")), NOW)
+    waits = store.operations.save(waiting, claimed)
     assert store.operations.pending_tasks("dc-1") == [PendingTask(asked.id, asked.step, "task-1")]
     assert store.operations.record_task(
         PendingTask(asked.id, asked.step, "task-1"), TaskObservation("task-1", TaskState.SUCCEEDED)

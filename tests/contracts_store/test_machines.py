@@ -254,3 +254,12 @@ def test_machines_are_listed_by_when_they_expire(store: AnyStore) -> None:
     store.machines.insert(an_active_machine(name="kept"))
     wanted = MachineFilter(tenant="acme", expires_before=NOW + timedelta(hours=4))
     assert [each.name for each in store.machines.page(wanted, PageRequest()).items] == ["web-1"]
+
+
+def test_many_machines_are_found_at_once_whoever_owns_them(store: AnyStore) -> None:
+    machines = [a_machine(tenant=tenant) for tenant in ("acme", "globex", "acme")]
+    for each in machines:
+        store.machines.insert(each)
+    wanted = [machines[2].id, "vm-none", machines[1].id]
+    assert [each.id for each in store.machines.get_all(wanted)] == sorted([machines[1].id, machines[2].id])
+    assert list(store.machines.get_all([])) == []

@@ -11,15 +11,19 @@ from vai_app.domain.errors import CapacityShort, Conflict, IdempotencyKeyReused,
 from vai_app.domain.hypervisor import NativeTask, TaskObservation, TaskState
 from vai_app.domain.operations import (
     REPUBLISH_SECONDS,
+    AwaitedTask,
     Done,
     Operation,
     OperationKind,
     OperationState,
+    Outcome,
     Reject,
     StepName,
+    StepRecord,
     Wait,
     advance,
     begin,
+    problem_of,
 )
 from vai_app.domain.ports import LeaseLost, OperationFilter, PageRequest, PendingTask
 from vai_app.store import Store
@@ -34,14 +38,17 @@ def claimed(store: AnyStore, operation: Operation, owner: str = "worker-1", seco
 
 
 def ended(store: AnyStore, operation: Operation) -> Operation:
-    begun = begin(claimed(store, operation), NOW)
-    turned = advance(begun, Reject(CapacityShort("full")), NOW)
-    return store.operations.save(advance(turned, Done(), NOW))
+    claim = claimed(store, operation)
+    turned = advance(begin(claim, NOW), Reject(CapacityShort("full")), NOW)
+    return store.operations.save(advance(turned, Done(), NOW), claim)
+
+
+def saved_after(store: AnyStore, claim: Operation, outcome: Outcome) -> Operation:
+    return store.operations.save(advance(begin(claim, NOW), outcome, NOW), claim)
 
 
 def waiting(store: AnyStore, operation: Operation, ref: str = "task-1") -> Operation:
-    begun = begin(claimed(store, operation), NOW)
-    return store.operations.save(advance(begun, Wait(seconds=5, native_task=NativeTask(ref)), NOW))
+    return saved_after(store, claimed(store, operation), Wait(seconds=5, native_task=NativeTask(ref)))
 
 
 def test_an_inserted_operation_is_read_back_as_it_was(store: AnyStore) -> None:
@@ -160,7 +167,7 @@ def test_a_renewed_claim_outlives_its_lease(store: AnyStore, clock: SettableCloc
     clock.advance(9)
     assert store.operations.claim(held.id, held.step, "worker-2", 10) is None
     assert store.operations.take_due(10) == []
-    assert store.operations.save(begin(held, NOW)).version == held.version + 1
+    assert store.operations.save(begin(held, NOW), held).version == held.version + 1
 
 
 def test_a_claim_that_another_worker_took_is_not_renewed(store: AnyStore, clock: SettableClock) -> None:
@@ -187,7 +194,7 @@ def test_a_claim_is_not_renewed_beyond_the_deadline(store: AnyStore, clock: Sett
 
 def test_after_a_step_forward_the_next_step_is_the_one_to_claim(store: AnyStore) -> None:
     operation = store.operations.insert(an_operation())
-    saved = store.operations.save(advance(begin(claimed(store, operation), NOW), Done({"host": "h1"}), NOW))
+    saved = saved_after(store, claimed(store, operation), Done({"host": "h1"}))
     assert (saved.step, saved.version, saved.memo) == (StepName.PLACE, 2, {"host": "h1"})
     assert store.operations.claim(operation.id, StepName.VALIDATE, "worker-1", 60) is None
     assert claimed(store, saved).attempts == 1
@@ -195,34 +202,74 @@ def test_after_a_step_forward_the_next_step_is_the_one_to_claim(store: AnyStore)
 
 def test_a_save_after_the_lease_went_to_another_worker_is_refused(store: AnyStore, clock: SettableClock) -> None:
     operation = store.operations.insert(an_operation())
-    slow = begin(claimed(store, operation, seconds=10), NOW)
+    slow = claimed(store, operation, seconds=10)
     clock.advance(10)
     taken_over = claimed(store, operation, owner="worker-2")
     with pytest.raises(LeaseLost):
-        store.operations.save(advance(slow, Done(), NOW))
+        saved_after(store, slow, Done())
     assert store.operations.get(operation.id, None) == taken_over
 
 
+def test_every_field_that_a_step_changed_is_saved(store: AnyStore) -> None:
+    claim = claimed(store, store.operations.insert(an_operation(explanation={"chosen": None}, memo={"candidate": 1})))
+    other = an_operation(
+        state=OperationState.UNDOING,
+        ending=OperationState.FAILED,
+        cursor=1,
+        attempts=7,
+        memo={"other": "memo"},
+        native_task=AwaitedTask("task-1", NOW, "machine-1", undoing=True),
+        problem=problem_of(CapacityShort("full"), StepName.PLACE),
+        waiting_for=problem_of(CapacityShort("nearly full"), None),
+        retreat={"candidate": 2},
+        retreat_to=1,
+        residue=("a disk",),
+        history=(StepRecord(StepName.PLACE, "undone", NOW, 1),),
+        explanation={"chosen": "dc-2"},
+        datacenter_id="dc-2",
+        deadline=NOW + timedelta(hours=2),
+        due_at=NOW + timedelta(hours=1),
+        lease_owner="worker-9",
+        lease_until=NOW + timedelta(minutes=3),
+        finished_at=NOW,
+    )
+    changed = replace(other, id=claim.id, target_id=claim.target_id, version=claim.version)
+    saved = store.operations.save(changed, claim)
+    assert saved == replace(changed, version=claim.version + 1)
+    assert store.operations.get(claim.id, None) == saved
+
+
+def test_what_a_step_left_alone_stays_as_it_was(store: AnyStore) -> None:
+    asked = an_operation(
+        arguments={"spec": {"name": "web"}}, explanation={"chosen": "dc-1"}, memo={"candidate": 1}, residue=("a disk",)
+    )
+    claim = claimed(store, store.operations.insert(asked))
+    saved_after(store, claim, Done())
+    stored = store.operations.get(claim.id, None)
+    assert (stored.arguments, stored.explanation) == (asked.arguments, asked.explanation)
+    assert (stored.memo, stored.residue) == (asked.memo, asked.residue)
+
+
 def test_saving_twice_is_refused(store: AnyStore) -> None:
-    done = advance(begin(claimed(store, store.operations.insert(an_operation())), NOW), Done(), NOW)
-    store.operations.save(done)
+    claim = claimed(store, store.operations.insert(an_operation()))
+    saved_after(store, claim, Done())
     with pytest.raises(LeaseLost):
-        store.operations.save(done)
+        saved_after(store, claim, Done())
 
 
 def test_saving_what_was_never_stored_is_refused(store: AnyStore) -> None:
     with pytest.raises(LeaseLost):
-        store.operations.save(an_operation())
+        store.operations.save(an_operation(), an_operation())
 
 
 def test_a_wish_to_cancel_survives_the_save_of_a_worker_that_did_not_know_it(
     store: AnyStore, clock: SettableClock
 ) -> None:
     operation = store.operations.insert(an_operation())
-    begun = begin(claimed(store, operation), NOW)
+    claim = claimed(store, operation)
     cancelled = store.operations.request_cancel(operation.id, "acme")
     assert (cancelled.cancel_requested, cancelled.version) == (True, 1)
-    saved = store.operations.save(advance(begun, Wait(seconds=30), NOW))
+    saved = saved_after(store, claim, Wait(seconds=30))
     assert saved.cancel_requested
     assert saved.due_at == clock.now
     assert store.operations.get(operation.id, None) == saved
@@ -298,7 +345,7 @@ def test_a_recorded_task_makes_an_older_save_stale(store: AnyStore, clock: Setta
     seen = TaskObservation("task-1", TaskState.SUCCEEDED)
     assert store.operations.record_task(PendingTask(saved.id, saved.step, "task-1"), seen)
     with pytest.raises(LeaseLost):
-        store.operations.save(advance(slow, Done(), NOW))
+        saved_after(store, slow, Done())
 
 
 def test_pending_tasks_are_those_of_open_operations_in_the_datacenter(store: AnyStore) -> None:

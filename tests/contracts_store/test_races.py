@@ -53,7 +53,7 @@ def test_of_many_that_save_one_claim_one_succeeds(store: AnyStore) -> None:
 
     def save(number: int) -> int | None:
         try:
-            store.operations.save(advance(begin(held, NOW), Done({"winner": number}), NOW))
+            store.operations.save(advance(begin(held, NOW), Done({"winner": number}), NOW), held)
         except LeaseLost:
             return None
         return number
@@ -106,7 +106,7 @@ def test_of_many_watchers_that_see_a_task_end_one_records_it(store: AnyStore) ->
     operation = store.operations.insert(an_operation())
     held = store.operations.claim(operation.id, StepName.VALIDATE, "worker", 60)
     assert held is not None
-    store.operations.save(advance(begin(held, NOW), Wait(seconds=5, native_task=NativeTask("task-1")), NOW))
+    store.operations.save(advance(begin(held, NOW), Wait(seconds=5, native_task=NativeTask("task-1")), NOW), held)
     pending = PendingTask(operation.id, StepName.VALIDATE, "task-1")
     seen = TaskObservation("task-1", TaskState.SUCCEEDED)
     assert sum(at_once(lambda _: store.operations.record_task(pending, seen))) == 1

@@ -152,8 +152,8 @@ class OperationRepository(Protocol):
         """
         ...
 
-    def save(self, operation: Operation) -> Operation:
-        """Store what a claim's holder made of it. Raises LeaseLost when the version moved on."""
+    def save(self, operation: Operation, claimed: Operation) -> Operation:
+        """Store what its holder made of the operation that was claimed. Raises LeaseLost when the version moved on."""
         ...
 
     def record_task(self, pending: PendingTask, seen: TaskObservation) -> bool:
@@ -197,6 +197,10 @@ class MachineRepository(Protocol):
 
     def get(self, machine_id: str, tenant: str | None) -> VirtualMachine:
         """Raises NotFound, also for another tenant's machine."""
+        ...
+
+    def get_all(self, machine_ids: Collection[str]) -> Sequence[VirtualMachine]:
+        """Return those of these that exist, of any tenant, in order of id."""
         ...
 
     def page(self, wanted: MachineFilter, page: PageRequest) -> Page[VirtualMachine]:
@@ -417,8 +421,8 @@ class Permissions(Protocol):
 class EventRepository(Protocol):
     """The event log."""
 
-    def append(self, event: Event) -> None:
-        """Store an event; storing the same id again does nothing."""
+    def append(self, *events: Event) -> None:
+        """Store events at once; storing the same id again does nothing."""
         ...
 
     def page(self, wanted: EventFilter, page: PageRequest) -> Page[Event]:

@@ -1,8 +1,10 @@
-"""The arguments of operations, read back from the document as the values they were."""
+"""The arguments of operations: as the document keeps them, and read back as the values they were."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from vai_app.domain.capacity import Room, room_of
 from vai_app.domain.lifetimes import Lifetime, LifetimeTerms
@@ -27,6 +29,11 @@ class BatchMachine:
     def room(self) -> Room:
         """What the machine takes."""
         return room_of(self.spec.size)
+
+
+def plain(value: Any) -> Any:
+    """Return a dataclass, or a sequence of them, as documents keep it: dictionaries and lists of plain values."""
+    return msgspec.to_builtins(value)
 
 
 def spec_of(operation: Operation) -> MachineSpec:

@@ -5,7 +5,7 @@ them. Undoing it removes what was made and turns back what is being made.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ from vai_app.domain.placement.batches import BatchProblem, BatchSolver, Seat, se
 from vai_app.domain.placement.checks import location_of
 from vai_app.domain.ports import CapacityBook, Clock, OperationRepository
 from vai_app.domain.virtual_machines import Location, MachineSpec
-from vai_app.services.arguments import BatchMachine, machines_of, owner_of, roles_of, rules_of
+from vai_app.services.arguments import BatchMachine, machines_of, owner_of, plain, roles_of, rules_of
 from vai_app.services.nudge import Nudge
 from vai_app.services.placement import Placement, Refused, require_listed
 from vai_app.services.plans import PLANS
@@ -222,9 +222,9 @@ class PlaceBatch(Step):
             target_id=derived_id("vm", operation.id, number),
             datacenter_id=place["datacenter_id"],
             arguments={
-                "spec": asdict(replace(machine.spec, location=Location(**place["location"]))),
+                "spec": plain(replace(machine.spec, location=Location(**place["location"]))),
                 "labels": dict(machine.labels),
-                "placement": asdict(replace(NO_WISH, elsewhere=Elsewhere.NEVER)),
+                "placement": plain(replace(NO_WISH, elsewhere=Elsewhere.NEVER)),
                 "seat": place["location"],
                 "batch": operation.id,
                 "lifetime": operation.arguments.get("lifetime", {}),
@@ -331,4 +331,4 @@ def _kind(spec: MachineSpec) -> MachineSpec:
 def _document(placed: Placed | None) -> dict[str, Any] | None:
     if placed is None:
         return None
-    return {"datacenter_id": placed.datacenter_id, "location": asdict(placed.location)}
+    return {"datacenter_id": placed.datacenter_id, "location": plain(placed.location)}

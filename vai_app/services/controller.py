@@ -6,13 +6,13 @@ It never calls a hypervisor. What it answers is the operation; what becomes of i
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from vai_app.domain.datacenters import Datacenter
-from vai_app.domain.errors import Conflict, NameTaken
+from vai_app.domain.errors import Conflict, NameTaken, VaiError
 from vai_app.domain.identifiers import new_id
 from vai_app.domain.operations import (
     REPUBLISH_SECONDS,
@@ -42,7 +42,7 @@ from vai_app.domain.virtual_machines import (
     Size,
     VirtualMachine,
 )
-from vai_app.services.arguments import BatchMachine, lifetime_of, spec_of
+from vai_app.services.arguments import BatchMachine, lifetime_of, plain, spec_of
 from vai_app.services.nudge import Nudge
 from vai_app.services.plans import PLANS
 from vai_app.services.policy_manager import CREATE, RESIZE, PolicyManager, ask_of, ask_of_size
@@ -107,9 +107,9 @@ class Controller:
         for machine_id in (*wish.apart_from, *wish.together_with):
             self._machines.get(machine_id, context.principal.tenant)
         arguments = {
-            "spec": asdict(spec),
+            "spec": plain(spec),
             "labels": dict(labels),
-            "placement": asdict(wish),
+            "placement": plain(wish),
             "roles": list(context.principal.roles),
         }
         return self._create(context, context.principal.tenant, chosen, arguments, spec)
@@ -129,7 +129,7 @@ class Controller:
             )
             raise Conflict(message)
         spec = replace(spec_of(rejected), location=Location())
-        arguments = {**rejected.arguments, "spec": asdict(spec)}
+        arguments = {**rejected.arguments, "spec": plain(spec)}
         key = f"confirm-{rejected.id}"
         context = replace(context, idempotency_key=key)
         return self._create(context, rejected.tenant, self._datacenters.get(alternative), arguments, spec)
@@ -143,21 +143,21 @@ class Controller:
         datacenters that policies allow are placement's to find).
         """
         arguments = {
-            "machines": [{"spec": asdict(each.spec), "labels": dict(each.labels)} for each in machines],
+            "machines": [{"spec": plain(each.spec), "labels": dict(each.labels)} for each in machines],
             "datacenters": [self._datacenters.get(each).id for each in datacenters],
-            "rules": asdict(rules),
+            "rules": plain(rules),
             "roles": list(context.principal.roles),
         }
         target = new_id("batch", self._clock())
         operation = self._new_operation(
             context, OperationKind.CREATE_BATCH, target, None, context.principal.tenant, arguments
         )
-        earlier = self._operations.repeated(operation)
-        if earlier is not None:
-            return earlier
-        for ask in {ask_of(each.spec) for each in machines}:
-            self._policies.require_machine(context.principal, CREATE, ask)
-        stored = self._operations.insert(self._with_lifetime(operation, context.principal))
+
+        def check() -> None:
+            for ask in {ask_of(each.spec) for each in machines}:
+                self._policies.require_machine(context.principal, CREATE, ask)
+
+        stored = self._stored(operation, check)
         if stored.id == operation.id:
             self._nudge(stored.step, stored.id)
         return stored
@@ -178,7 +178,7 @@ class Controller:
     def resize_machine(self, context: RequestContext, machine_id: str, size: Size) -> Operation:
         """Accept another size. Raises NotFound, Conflict, MachineBusy, PolicyRefused."""
         machine = self._machines.get(machine_id, context.scope)
-        arguments = {"size": asdict(size), "roles": list(context.principal.roles)}
+        arguments = {"size": plain(size), "roles": list(context.principal.roles)}
 
         def check() -> None:
             _require_active(machine, "resized")
@@ -240,21 +240,21 @@ class Controller:
         operation = self._new_operation(
             context, OperationKind.CREATE_VM, new_id("vm", now), chosen.id, tenant, arguments
         )
-        earlier = self._operations.repeated(operation)
-        if earlier is not None:
-            return earlier
-        if not chosen.enabled:
-            message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
-            raise Conflict(message)
-        self._policies.require_machine(context.principal, CREATE, ask_of(spec, chosen))
-        stored = self._operations.insert(self._with_lifetime(operation, context.principal))
+
+        def check() -> None:
+            if not chosen.enabled:
+                message = f"Datacenter {chosen.name} is disabled. Choose another, or ask an operator to enable it."
+                raise Conflict(message)
+            self._policies.require_machine(context.principal, CREATE, ask_of(spec, chosen))
+
+        stored = self._stored(operation, check)
         if stored.id != operation.id:
             return stored
         try:
             self._machines.insert(machine_of(stored, spec))
         except NameTaken as error:
             rejected = advance(advance(begin(stored, now), Reject(error), now), Done(), now)
-            self._operations.save(rejected)
+            self._operations.save(rejected, stored)
             raise
         self._nudge(stored.step, stored.id)
         return stored
@@ -267,22 +267,24 @@ class Controller:
         arguments: Mapping[str, Any],
         check: Callable[[], None],
     ) -> Operation:
-        """Store the operation unless it is a repeated one, which is answered whatever became of the machine since."""
+        """Store the operation of a machine, and nudge it."""
         tenant = machine.tenant or context.principal.tenant
         operation = self._new_operation(context, kind, machine.id, machine.datacenter_id, tenant, arguments)
-        earlier = self._operations.repeated(operation)
-        if earlier is not None:
-            return earlier
-        check()
-        stored = self._operations.insert(operation)
+        stored = self._stored(operation, check)
         if stored.id == operation.id:
             self._nudge(stored.step, stored.id)
         return stored
 
-    def _with_lifetime(self, operation: Operation, principal: Principal) -> Operation:
-        """Return a creation that knows how long policies keep its machines; the tenant's key does not depend on it."""
-        terms = asdict(self._policies.lifetime_terms(principal))
-        return replace(operation, arguments={**operation.arguments, "lifetime": terms})
+    def _stored(self, operation: Operation, check: Callable[[], None]) -> Operation:
+        """Store the operation that the check allows; a repeated one is answered whatever is forbidden by now."""
+        try:
+            check()
+        except VaiError:
+            earlier = self._operations.repeated(operation)
+            if earlier is None:
+                raise
+            return earlier
+        return self._operations.insert(operation)
 
     def _new_operation(
         self,
@@ -299,6 +301,8 @@ class Controller:
             named = target_id if kind not in _CREATIONS else None
             payload = json.dumps([kind, named, datacenter_id, arguments], sort_keys=True)
             digest = hashlib.sha256(payload.encode()).hexdigest()
+        if kind in _CREATIONS:  # how long policies keep its machines; the tenant's key does not depend on it
+            arguments = {**arguments, "lifetime": plain(self._policies.lifetime_terms(context.principal))}
         return Operation(
             id=new_id("op", now),
             kind=kind,

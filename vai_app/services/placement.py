@@ -4,7 +4,7 @@ The choice is made over what the resource manager knows; nothing here calls a hy
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vai_app.domain.capacity import DatacenterCapacity
@@ -31,7 +31,7 @@ from vai_app.domain.placement.explanation import (
 )
 from vai_app.domain.ports import CapacityBook, DatacenterRepository, MachineRepository, Permissions
 from vai_app.domain.virtual_machines import Location, MachineSpec
-from vai_app.services.arguments import owner_of, roles_of, shortages_of, spec_of, wish_of
+from vai_app.services.arguments import owner_of, plain, roles_of, shortages_of, spec_of, wish_of
 from vai_app.services.steps import Step, datacenter_of
 
 _LOOKS = 4
@@ -283,7 +283,7 @@ class PlaceMachine(Step):
         host = decision.locations[number].host
         explanation = replace(decision.explanation, chosen_host=host)
         return Done(
-            memo={"locations": [asdict(location) for location in decision.locations[number:]]},
+            memo={"locations": plain(decision.locations[number:])},
             datacenter_id=decision.datacenter.id,
             explanation=explanation.as_document(),
         )

@@ -94,24 +94,28 @@ class Reconciler:
             ("machine.returned", changes.returned, "is back"),
             ("machine.drifted", changes.drifted, "was changed behind VAI's back"),
         ):
-            for machine_id in ids:
-                machine = self._machines.get(machine_id, None)
-                if machine_id not in busy and machine.state is not MachineState.DELETED:
-                    self._tell(datacenter, kind, f"Machine {machine.name} {sentence}.", machine)
+            self._events.append(
+                *(
+                    self._event(datacenter, kind, f"Machine {each.name} {sentence}.", each)
+                    for each in (self._machines.get_all(ids) if ids else ())
+                    if each.id not in busy and each.state is not MachineState.DELETED
+                )
+            )
 
     def _tell(self, datacenter: Datacenter, kind: str, message: str, machine: VirtualMachine | None = None) -> None:
+        self._events.append(self._event(datacenter, kind, message, machine))
+
+    def _event(self, datacenter: Datacenter, kind: str, message: str, machine: VirtualMachine | None) -> Event:
         now = self._clock()
-        self._events.append(
-            Event(
-                id=new_id("ev", now),
-                at=now,
-                kind=kind,
-                outcome="observed",
-                message=message,
-                actor=AUTONOMOUS,
-                correlation_id=new_id("cor", now),
-                tenant=machine.tenant if machine else None,
-                machine_id=machine.id if machine else None,
-                datacenter_id=datacenter.id,
-            )
+        return Event(
+            id=new_id("ev", now),
+            at=now,
+            kind=kind,
+            outcome="observed",
+            message=message,
+            actor=AUTONOMOUS,
+            correlation_id=new_id("cor", now),
+            tenant=machine.tenant if machine else None,
+            machine_id=machine.id if machine else None,
+            datacenter_id=datacenter.id,
         )

@@ -22,14 +22,20 @@ class ValidateRequest(Step):
     def do(self, operation: Operation) -> Outcome:
         """Reject what cannot be granted. Calls no hypervisor."""
         try:
-            # The API stored it already, unless it died between the operation and the machine.
-            self._machines.insert(machine_of(operation, spec_of(operation)))
+            self._record(operation)
             self._placement.check(self._placement.ask_of(operation))
         except Refused as refused:
             return Reject(refused.error, refused.explanation.as_document())
         except (Conflict, NameTaken, NotFound) as error:
             return Reject(error)
         return Done()
+
+    def _record(self, operation: Operation) -> None:
+        """Store the machine. The API did, unless it died after it had stored the operation."""
+        try:
+            self._machines.get(operation.target_id, operation.tenant)
+        except NotFound:
+            self._machines.insert(machine_of(operation, spec_of(operation)))
 
     def undo(self, operation: Operation) -> Outcome:
         """Close the record: the creation came to nothing."""

@@ -90,7 +90,7 @@ class Workflow:
         if goes_on:
             advanced = keep_claim(advanced, owner, self._clock() + timedelta(seconds=self._lease_seconds))
         try:
-            saved = self._operations.save(advanced)
+            saved = self._operations.save(advanced, claimed)
         except LeaseLost:
             log.warning("lease lost in %s of %s; its new holder goes on", claimed.step, claimed.id)
             return None, False

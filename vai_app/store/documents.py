@@ -62,9 +62,9 @@ class OperationDocument(DynamicDocument):
             },
             {"fields": ["due_at"], "name": "due", "partialFilterExpression": {"open": True}},
             {
-                "fields": ["datacenter_id", "native_task.state"],
-                "name": "pending_tasks",
-                "partialFilterExpression": {"open": True},
+                "fields": ["datacenter_id"],
+                "name": "running_tasks",
+                "partialFilterExpression": {"open": True, "native_task.state": "running"},
             },
             {"fields": ["tenant", "-id"]},
             {"fields": ["target_id", "-id"]},

@@ -29,6 +29,7 @@ _AWAY = (
 )
 _AUTHENTICATION_FAILED = 18
 _UNAUTHORIZED = 13
+DUPLICATE_KEY = 11000
 # A primary that steps down or shuts down refuses with these: retryable by definition.
 _STEPPING_DOWN = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from pymongo import ReplaceOne
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from vai_app.domain.events import Event
 from vai_app.domain.ports import EventFilter, Page, PageRequest
 from vai_app.store.codec import Codec
 from vai_app.store.documents import ArchivedEventDocument, EventDocument, collection_of
-from vai_app.store.errors import translated
+from vai_app.store.errors import DUPLICATE_KEY, translated
 from vai_app.store.paging import NEWEST_FIRST, page_of
 
 _codec = Codec(Event)
@@ -30,12 +30,20 @@ class MongoEvents:
     def _archive(self) -> Collection[dict[str, Any]]:
         return collection_of(ArchivedEventDocument)
 
-    def append(self, event: Event) -> None:
-        """Store an event once."""
+    def append(self, *events: Event) -> None:
+        """Store each event once."""
+        documents = [_codec.to_document(each) for each in events]
         try:
-            self._collection.insert_one(_codec.to_document(event))
+            if len(documents) == 1:
+                self._collection.insert_one(documents[0])
+            elif documents:
+                self._collection.insert_many(documents, ordered=False)
         except DuplicateKeyError:
             return
+        except BulkWriteError as error:
+            refused = error.details["writeErrors"]
+            if error.details["writeConcernErrors"] or any(each["code"] != DUPLICATE_KEY for each in refused):
+                raise
 
     def page(self, wanted: EventFilter, page: PageRequest) -> Page[Event]:
         """Newest first."""

@@ -1,12 +1,12 @@
 """Machines in MongoDB: what VAI records, machine by machine."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from pymongo import WriteConcern
-from pymongo.collection import Collection
+from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import DuplicateKeyError
 
 from vai_app.domain.errors import NameTaken, NotFound
@@ -23,6 +23,7 @@ from vai_app.domain.virtual_machines import (
 from vai_app.store.codec import Codec, to_stored
 from vai_app.store.documents import ANY_TIME, MachineDocument, collection_of
 from vai_app.store.errors import translated
+from vai_app.store.group_insert import GroupInsert
 from vai_app.store.listings import ENDED, record_listing, recorded_at
 from vai_app.store.paging import BY_ID, page_of
 
@@ -37,13 +38,14 @@ class MongoMachines:
     def __init__(self, clock: Clock) -> None:
         """``clock`` dates what is recorded."""
         self._clock = clock
+        self._inserts = GroupInsert(lambda: self._early_collection)
 
     @property
-    def _collection(self) -> Collection[dict[str, Any]]:
+    def _collection(self) -> MongoCollection[dict[str, Any]]:
         return collection_of(MachineDocument)
 
     @property
-    def _early_collection(self) -> Collection[dict[str, Any]]:
+    def _early_collection(self) -> MongoCollection[dict[str, Any]]:
         """Acknowledge from memory: a machine is stored again from its operation, should a crash lose it."""
         return self._collection.with_options(write_concern=WriteConcern(w=1, j=False))
 
@@ -53,9 +55,9 @@ class MongoMachines:
         name_held = machine.managed and machine.state not in ENDED
         document |= {"name_held": name_held, "recorded_at": recorded_at(self._clock())}
         try:
-            self._early_collection.update_one({"_id": machine.id}, {"$setOnInsert": document}, upsert=True)
+            self._inserts.insert(document)
         except DuplicateKeyError as error:
-            if "_id" not in (error.details or {}).get("keyPattern", {}):
+            if self._collection.find_one({"_id": machine.id}, {"_id": 1}) is None:
                 raise _name_taken(machine.name) from error
 
     def get(self, machine_id: str, tenant: str | None) -> VirtualMachine:
@@ -66,6 +68,10 @@ class MongoMachines:
             message = f"There is no machine {machine_id}."
             raise NotFound(message)
         return _codec.from_document(document)
+
+    def get_all(self, machine_ids: Collection[str]) -> list[VirtualMachine]:
+        """Return those that exist."""
+        return _codec.from_documents(self._collection.find({"_id": {"$in": list(machine_ids)}}).sort("_id", 1))
 
     def page(self, wanted: MachineFilter, page: PageRequest) -> Page[VirtualMachine]:
         """In order of id."""

@@ -1,7 +1,7 @@
 """Operations in MongoDB: every change is one compare-and-set."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,15 +13,19 @@ from vai_app.domain.errors import Conflict, IdempotencyKeyReused, MachineBusy, N
 from vai_app.domain.hypervisor import TaskObservation, TaskState
 from vai_app.domain.operations import REPUBLISH_SECONDS, Operation, OperationState, StepName, problem_of
 from vai_app.domain.ports import Clock, LeaseLost, OperationFilter, Page, PageRequest, PendingTask
-from vai_app.store.codec import Codec
+from vai_app.store.codec import Codec, to_stored
 from vai_app.store.documents import ONE_OPEN_OPERATION, OperationDocument, collection_of
 from vai_app.store.errors import translated
+from vai_app.store.group_insert import GroupInsert
 from vai_app.store.paging import NEWEST_ID_FIRST, page_of
 
 _codec = Codec(Operation)
 _STRANGERS_ON_THE_WAY = 100
+_FIELDS = tuple(field.name for field in fields(Operation))
 # What a save never writes: the wish to cancel is the user's, the version is counted by the database.
-_NOT_SAVED = ("_id", "version", "cancel_requested")
+_NOT_SAVED = frozenset({"id", "version", "cancel_requested"})
+# What a save always writes: the keeper of a lease moves them, and leaves the version as it is.
+_ALWAYS_SAVED = frozenset({"due_at", "lease_owner", "lease_until"})
 
 
 @translated
@@ -31,6 +35,7 @@ class MongoOperations:
     def __init__(self, clock: Clock) -> None:
         """``clock`` decides when leases end."""
         self._clock = clock
+        self._inserts = GroupInsert(lambda: self._collection)
 
     @property
     def _collection(self) -> MongoCollection[dict[str, Any]]:
@@ -39,7 +44,7 @@ class MongoOperations:
     def insert(self, operation: Operation) -> Operation:
         """Store a new operation, or return the one stored before under the same idempotency key."""
         try:
-            self._collection.insert_one(_document(operation))
+            self._inserts.insert(_document(operation))
         except DuplicateKeyError as error:
             earlier = self.repeated(operation)
             if earlier is None:
@@ -124,13 +129,11 @@ class MongoOperations:
         )
         return renewed.matched_count == 1
 
-    def save(self, operation: Operation) -> Operation:
+    def save(self, operation: Operation, claimed: Operation) -> Operation:
         """Store what the claim's holder made of it, and keep a wish to cancel that came meanwhile."""
-        document = _document(operation)
-        changes = {name: value for name, value in document.items() if name not in _NOT_SAVED}
         stored = self._collection.find_one_and_update(
-            {"_id": operation.id, "version": operation.version},
-            {"$set": changes, "$inc": {"version": 1}},
+            {"_id": claimed.id, "version": claimed.version},
+            {"$set": _changes(operation, claimed), "$inc": {"version": 1}},
             {"cancel_requested": 1},
             return_document=ReturnDocument.AFTER,
         )
@@ -218,10 +221,24 @@ class MongoOperations:
 
 
 def _document(operation: Operation) -> dict[str, Any]:
-    document = _codec.to_document(operation)
-    document["open"] = operation.state.open
-    document["step"] = operation.step.value
-    return document
+    return _codec.to_document(operation) | _derived(operation)
+
+
+def _changes(operation: Operation, claimed: Operation) -> dict[str, Any]:
+    """Return what is not as it was claimed. An explanation and what was asked for are large, and seldom change."""
+    changed = {
+        name: value
+        for name in _FIELDS
+        if name not in _NOT_SAVED
+        and ((value := getattr(operation, name)) is not getattr(claimed, name) or name in _ALWAYS_SAVED)
+    }
+    stored: dict[str, Any] = to_stored(changed)
+    return stored | _derived(operation)
+
+
+def _derived(operation: Operation) -> dict[str, Any]:
+    """Return what queries and indexes use besides the fields."""
+    return {"open": operation.state.open, "step": operation.step.value}
 
 
 def _unleased(now: datetime) -> dict[str, Any]:

@@ -5,7 +5,7 @@ left of the transaction.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from typing import Any, TypeVar
@@ -232,7 +232,7 @@ class MongoReservations:
         self._in_transaction(change)
 
     def _replace(self, held: _Held, new: Reservation, *, counted: bool, session: ClientSession) -> None:
-        document = {**asdict(new), "version": held.version + 1, "counted": counted}
+        document = {**to_stored(new), "version": held.version + 1, "counted": counted}
         document["_id"] = document.pop("machine_id")
         if held.reservation is None:
             try:
