@@ -65,6 +65,7 @@ class CeleryDispatcher:
             args=(operation_id,),
             kwargs={},
             argsrepr=repr((operation_id,)),
+            kwargsrepr="{}",
             ignore_result=True,
         )
         try:

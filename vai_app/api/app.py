@@ -5,17 +5,19 @@ from typing import Any
 from flask import Flask, Response, current_app, request
 from flask_restx import Api
 from werkzeug.exceptions import HTTPException, NotAcceptable
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import vai_app
 from vai_app.api import configuration, consumption, datacenters, operations, system, tokens, virtual_machines
-from vai_app.api.auth import CORRELATION_HEADER, correlation_id
 from vai_app.api.conventions import API, JSON
 from vai_app.api.documentation import PROBLEM_TYPE
+from vai_app.api.envelope import Envelope, allow_scripts_of_pages
 from vai_app.api.errors import problem_response
 from vai_app.api.metrics import count_requests
-from vai_app.api.protection import protect
-from vai_app.api.security_headers import add_security_headers
+from vai_app.api.protection import protected
 from vai_app.bootstrap import Services
+
+_ANYTHING = ("", "*/*")
 
 
 class VaiApi(Api):
@@ -40,8 +42,7 @@ def create_app(services: Services) -> Flask:
     app.register_error_handler(Exception, problem_response)
     count_requests(app)
     app.before_request(_accepts_what_is_offered)
-    app.after_request(_add_correlation_id)
-    add_security_headers(app)
+    allow_scripts_of_pages(app)
     api = VaiApi(
         app,
         version=vai_app.__version__,
@@ -70,20 +71,19 @@ def create_app(services: Services) -> Flask:
         (system.namespace, None),
     ):
         api.add_namespace(namespace, path=path)
-    protect(app, services)
+    enclosed: Any = Envelope(protected(app, services))
+    if services.settings.trusted_proxies:
+        proxies = services.settings.trusted_proxies
+        enclosed = ProxyFix(enclosed, x_for=proxies, x_proto=proxies, x_host=proxies)
+    app.wsgi_app = enclosed  # type: ignore[method-assign] # Flask's own way to add a middleware
     return app
 
 
 def _accepts_what_is_offered() -> None:
     """Raise NotAcceptable early, before anything is changed."""
-    if request.path.startswith(API) and request.accept_mimetypes:
+    if request.path.startswith(API) and request.headers.get("Accept", "") not in _ANYTHING:
         resource = getattr(current_app.view_functions.get(request.endpoint or ""), "view_class", None)
         method = getattr(resource, request.method.lower(), None)
         offered: Any = getattr(method, "produces", [JSON, PROBLEM_TYPE])
         if request.accept_mimetypes.best_match(offered) is None:
             raise NotAcceptable
-
-
-def _add_correlation_id(response: Response) -> Response:
-    response.headers[CORRELATION_HEADER] = correlation_id()
-    return response

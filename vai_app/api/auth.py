@@ -1,7 +1,5 @@
 """Who is asking: the bearer token, confirmed by the access service before anything else, and the correlation id."""
 
-import re
-import secrets
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -9,13 +7,11 @@ from typing import Any, TypeVar, cast
 from flask import current_app, g, request
 from flask_restx import Resource
 
+from vai_app.api.envelope import correlation_id_of
 from vai_app.bootstrap import Services
 from vai_app.services.controller import RequestContext
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-CORRELATION_HEADER = "X-Request-ID"
 
 
 def services() -> Services:
@@ -24,11 +20,8 @@ def services() -> Services:
 
 
 def correlation_id() -> str:
-    """Return the client's id for this request if it is one, else one of ours; the same for the whole request."""
-    if "correlation_id" not in g:
-        given = request.headers.get(CORRELATION_HEADER, "")
-        g.correlation_id = given if _CORRELATION_ID.fullmatch(given) else secrets.token_hex(16)
-    return cast("str", g.correlation_id)
+    """Return the id of this request."""
+    return correlation_id_of(request.environ)
 
 
 def confirmed(method: F) -> F:

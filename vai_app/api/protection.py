@@ -1,13 +1,11 @@
 """Protection: who asks too much is refused before anything is parsed or looked up, and refusals are recorded.
 
-A WSGI middleware, outermost. Order: the address's rate, wrong tokens from the address, the token's rate. An address
+A WSGI middleware. Order: the address's rate, wrong tokens from the address, the token's rate. An address
 that tried too many wrong tokens is not locked out: tokens that were right within a day are still looked at.
 """
 
 import hashlib
 import ipaddress
-import re
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -17,28 +15,21 @@ from typing import Any
 
 import msgspec
 from flask import Flask, Response, g, request
-from werkzeug.middleware.proxy_fix import ProxyFix
 
-from vai_app.api.auth import CORRELATION_HEADER, correlation_id
 from vai_app.api.documentation import PROBLEM_TYPE
+from vai_app.api.envelope import Application, Environ, StartResponse, correlation_id_of
 from vai_app.api.rate_limits import RateLimit, SharedCounts, Verdict
-from vai_app.api.security_headers import HEADERS
 from vai_app.api.views import ProblemDetails
 from vai_app.bootstrap import Services
 from vai_app.domain.errors import TooManyRequests
 from vai_app.domain.principals import Principal
 from vai_app.services.refusals import Refusal, RefusalLog
 
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
-
 HOLD, HELD = "vai.hold_seconds", "vai.held"
 """In the environment after the answer: how long the server should leave this connection alone, and which limit says
 so. What ``address`` or ``token`` holds may be held on every connection."""
 
 _PRINCIPAL = "vai.principal"
-_CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ALWAYS_SERVED = "/healthz"
 _LONGEST_HOLD_SECONDS = 2.0
 _HOLD_PER_WRONG_TOKEN_SECONDS = 0.05
@@ -48,8 +39,8 @@ _REFUSED = f"{HTTPStatus.TOO_MANY_REQUESTS.value} {HTTPStatus.TOO_MANY_REQUESTS.
 _RECORDED = {HTTPStatus.UNAUTHORIZED: "unauthenticated", HTTPStatus.FORBIDDEN: "forbidden"}
 
 
-def protect(app: Flask, services: Services) -> None:
-    """Put the limits before the application and record what is refused."""
+def protected(app: Flask, services: Services) -> Application:
+    """Return the application behind its limits; what it refuses is recorded."""
 
     @app.after_request
     def tell(response: Response) -> Response:
@@ -67,12 +58,12 @@ def protect(app: Flask, services: Services) -> None:
                 route,
                 principal.tenant if principal else None,
             )
-            services.refusals.record(refusal, correlation_id())
+            services.refusals.record(refusal, correlation_id_of(request.environ))
         return response
 
     settings = services.settings
     counts = SharedCounts(settings.redis_url.get_secret_value(), settings.api_processes)
-    protected: Any = Protection(
+    return Protection(
         app.wsgi_app,
         addresses=RateLimit("address", settings.rate_per_address, counts),
         tokens=RateLimit("token", settings.rate_per_token, counts),
@@ -80,10 +71,6 @@ def protect(app: Flask, services: Services) -> None:
         known=KnownTokens(counts),
         refusals=services.refusals,
     )
-    if settings.trusted_proxies:
-        proxies = settings.trusted_proxies
-        protected = ProxyFix(protected, x_for=proxies, x_proto=proxies, x_host=proxies)
-    app.wsgi_app = protected  # type: ignore[method-assign] # Flask's own way to add a middleware
 
 
 class KnownTokens:
@@ -195,8 +182,7 @@ class Protection:
         address: str,
         digest: str | None,
     ) -> Iterable[bytes]:
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if _CORRELATION_ID.fullmatch(given) else secrets.token_hex(16)
+        request_id = correlation_id_of(environ)
         error = TooManyRequests(_DETAIL[by.name].format(seconds=verdict.reset_seconds))
         view = ProblemDetails(
             type=f"/problems/{error.problem}",
@@ -218,8 +204,6 @@ class Protection:
             ("Retry-After", str(verdict.reset_seconds)),
             ("RateLimit-Policy", by.policy),
             ("RateLimit", _header(by, verdict)),
-            (CORRELATION_HEADER, request_id),
-            *HEADERS.items(),
         ]
         start_response(_REFUSED, headers)
         return [body]

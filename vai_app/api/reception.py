@@ -11,10 +11,9 @@ from http import HTTPStatus
 
 import msgspec
 
-from vai_app.api.auth import CORRELATION_HEADER
 from vai_app.api.documentation import PROBLEM_TYPE
+from vai_app.api.envelope import CORRELATION_HEADER, HEADERS
 from vai_app.api.requests import BodyTooLarge, HeadersTooLarge, LengthRequired, RequestTooSlow
-from vai_app.api.security_headers import HEADERS
 from vai_app.api.views import ProblemDetails
 from vai_app.domain.errors import InvalidRequest
 

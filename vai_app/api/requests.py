@@ -69,6 +69,10 @@ class LocationBody(Body):
     host: ObjectName | None = None
     datastore: ObjectName | None = None
 
+    def location(self) -> Location:
+        """Return what is asked for."""
+        return Location(self.cluster, self.host, self.datastore)
+
 
 class PlacementBody(Body):
     """What becomes of the machine where the datacenter is short, and which machines it must be apart from or near."""
@@ -137,12 +141,12 @@ class MachineBody(BatchMachineBody):
     """A machine to create."""
 
     datacenter: Identifier = Field(description="Name or id of the datacenter.")
-    location: LocationBody = LocationBody()
-    placement: PlacementBody = PlacementBody()
+    location: LocationBody = Field(default_factory=LocationBody)
+    placement: PlacementBody = Field(default_factory=PlacementBody)
 
     def spec(self) -> MachineSpec:
         """Return what is asked for."""
-        return replace(super().spec(), location=Location(**self.location.model_dump()))
+        return replace(super().spec(), location=self.location.location())
 
 
 class BatchBody(Body):
