@@ -1,6 +1,7 @@
 """``python -m bench [NAME ...] [--runs N]``: print a table and write ``bench/results/*.json``."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -25,6 +26,7 @@ BENCHES: dict[str, Callable[[int], Iterator[Measurement]]] = {
 
 def main() -> int:
     """Return 0 when every goal is met."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like by Ctrl-C: servers stop
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*BENCHES, []], help="all, when none is named")
     parser.add_argument("--runs", type=int, default=3, help="of each side, in turns")

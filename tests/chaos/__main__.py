@@ -6,6 +6,7 @@
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from tests.lab.openstack.shared import cloud_of_run, end_of_run
 
 def main() -> int:
     """Return 0 when nothing was lost, doubled, left over or endless."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like by Ctrl-C: servers stop
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="repeat a run")
     parser.add_argument("--machines", type=int, default=200, help="on vSphere")

@@ -8,6 +8,7 @@ machines were given.
 import argparse
 import itertools
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -206,6 +207,7 @@ def describe(result: Result) -> str:
 
 def main() -> int:
     """Return 0 when nothing was oversold or leaked."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended like by Ctrl-C: servers stop
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="repeat a run")
     parser.add_argument("--requests", type=int, default=10_000)
