@@ -447,6 +447,27 @@ class FakeHypervisors:
         self.closed = True
 
 
+class InMemoryUserData:
+    """The ``UserDataRepository`` port."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._kept: dict[str, tuple[datetime, str]] = {}
+
+    def put(self, machine_id: str, user_data: str) -> None:
+        self._kept[machine_id] = (self._clock() + timedelta(days=1), user_data)
+
+    def get(self, machine_id: str) -> str | None:
+        until, user_data = self._kept.get(machine_id, (self._clock(), None))
+        return user_data if self._clock() < until else None
+
+    def delete(self, machine_id: str) -> None:
+        self._kept.pop(machine_id, None)
+
+    def seal_all_anew(self) -> int:
+        return 0
+
+
 @dataclass(frozen=True)
 class FakeStore:
     """All repositories in memory, by the names that ``vai_app.store.Store`` gives them."""
@@ -460,6 +481,7 @@ class FakeStore:
     configuration: InMemoryConfiguration = field(init=False)
     leases: InMemoryLeases = field(init=False)
     reservations: InMemoryReservations = field(init=False)
+    user_data: InMemoryUserData = field(init=False)
 
     def __post_init__(self) -> None:
         machines = InMemoryMachines(self.clock)
@@ -472,6 +494,7 @@ class FakeStore:
             "configuration": InMemoryConfiguration(),
             "leases": InMemoryLeases(self.clock),
             "reservations": InMemoryReservations(self.clock),
+            "user_data": InMemoryUserData(self.clock),
         }
         for name, part in parts.items():
             object.__setattr__(self, name, part)

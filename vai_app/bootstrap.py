@@ -19,6 +19,7 @@ from vai_app.domain.ports import (
     OperationRepository,
     Permissions,
     TokenRepository,
+    UserDataRepository,
 )
 from vai_app.drivers.pool import HypervisorPool
 from vai_app.services.access import AccessService
@@ -127,6 +128,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         datacenters=store.datacenters,
         dispatcher=dispatcher,
         nudge=nudge,
+        user_data=store.user_data,
         policies=policies,
         clock=utc_now,
         deadline_seconds=settings.operation_deadline_seconds,
@@ -150,7 +152,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
     batches = BatchPlacement(
         placement=placement, capacity=capacity, solver=LazySolver(), solver_seconds=settings.solver_seconds
     )
-    steps = build_steps(placement, capacity, store.machines, hypervisors)
+    steps = build_steps(placement, capacity, store.machines, hypervisors, store.user_data)
     steps[StepName.PLACE_BATCH] = PlaceBatch(
         batches=batches, capacity=capacity, operations=store.operations, nudge=nudge, clock=utc_now
     )
@@ -215,16 +217,20 @@ def build_placement(
 
 
 def build_steps(
-    placement: Placement, capacity: CapacityBook, machines: MachineRepository, hypervisors: Hypervisors
+    placement: Placement,
+    capacity: CapacityBook,
+    machines: MachineRepository,
+    hypervisors: Hypervisors,
+    user_data: UserDataRepository,
 ) -> dict[StepName, Step]:
     """Return the steps that work on one machine, by name."""
     steps: list[Step] = [
         ValidateRequest(placement=placement, machines=machines),
         PlaceMachine(placement=placement, capacity=capacity, machines=machines),
+        CreateMachine(hypervisors=hypervisors, machines=machines, capacity=capacity, user_data=user_data),
         *(
             kind(hypervisors=hypervisors, machines=machines, capacity=capacity)
             for kind in (
-                CreateMachine,
                 StartMachine,
                 StopMachine,
                 DeleteMachine,

@@ -1,7 +1,9 @@
 """``vai batch create`` and ``vai consumption`` on a terminal: the real commands against the real API."""
 
+import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -71,6 +73,16 @@ def test_a_lifetime_is_shown_and_renewed(run: Callable[..., Result]) -> None:
     assert run("vm", "renew", "short", "--lifetime-hours", "50").exit_code == 0
     assert json.loads(run("vm", "show", "short", "--json").output)["expires_at"] > before
     assert "never" in run("vm", "renew", "short").output
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_file_is_told_to_the_guest_as_it_is(run: Callable[..., Result], vai: Installation, tmp_path: Path) -> None:
+    (tmp_path / "user-data").write_bytes(b"\x1f\x8b of any kind")
+    made = run("vm", "create", "web", "-d", "berlin", *IMAGE, "--user-data", str(tmp_path / "user-data"), "--json")
+    assert made.exit_code == 0, made.output
+    ref = json.loads(run("vm", "show", "web", "--json").output)["provider_ref"]
+    assert base64.b64decode(vai.control("berlin").user_data(ref) or "") == b"\x1f\x8b of any kind"
+    assert run("vm", "create", "web-2", "-d", "berlin", *IMAGE, "--user-data", "/nowhere").exit_code == 2
 
 
 @pytest.mark.usefixtures("berlin")

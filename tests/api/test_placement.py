@@ -11,6 +11,7 @@ from tests.api.installation import API, SMALL, Installation, problem
 from vai_app.bootstrap import utc_now
 from vai_app.domain.errors import CapacityShort, QuotaExceeded, VaiError
 from vai_app.domain.operations import OperationState, begin
+from vai_app.store.documents import UserDataDocument, collection_of
 
 Json = dict[str, Any]
 
@@ -97,6 +98,19 @@ def test_a_recommendation_that_is_confirmed_makes_the_machine_in_the_other_datac
     machine = ann.get(f"{API}/virtual-machines/{confirmed.json['machine_id']}").json
     assert (machine["state"], machine["datacenter"]["name"], machine["labels"]) == ("active", "large", {"team": "blue"})
     assert [each["name"] for each in ann.get(f"{API}/virtual-machines?name=big-1").json["items"]] == ["big-1", "big-1"]
+
+
+@pytest.mark.usefixtures("small", "large")
+def test_a_recommendation_that_is_confirmed_takes_the_user_data_along_as_long_as_it_is_kept(
+    vai: Installation, ann: FlaskClient, ask: Callable[..., Json]
+) -> None:
+    rejected, late = ask(user_data="c2VjcmV0"), ask(name="big-2", user_data="c2VjcmV0")
+    collection_of(UserDataDocument).delete_one({"_id": late["machine_id"]})
+    confirmed = ann.post(f"{API}/operations/{rejected['id']}/actions/confirm").json
+    problem(ann.post(f"{API}/operations/{late['id']}/actions/confirm"), 409, "conflict")
+    vai.run()
+    machine = ann.get(f"{API}/virtual-machines/{confirmed['machine_id']}").json
+    assert vai.control("large").user_data(machine["provider_ref"]) == "c2VjcmV0"
 
 
 @pytest.mark.spec(10)

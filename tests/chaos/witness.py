@@ -66,6 +66,15 @@ class Witness:
         """Return the names of all machines, the background too."""
         return {seen.name for seen in self._all()}
 
+    def user_data(self, ref: str) -> str | None:
+        """Return what a machine's guest reads at its first start, in base64 as VMware's tools are told."""
+        machine = vim.VirtualMachine(ref, self._instance._stub)
+        extra = {each.key: each.value for each in machine.config.extraConfig}
+        if "guestinfo.userdata" not in extra:
+            return None
+        assert extra["guestinfo.userdata.encoding"] == "base64"
+        return str(extra["guestinfo.userdata"])
+
     def power_off(self, name: str) -> None:
         """Change a machine as somebody else would."""
         WaitForTask(self._machine(name).PowerOffVM_Task(), si=self._instance)

@@ -3,6 +3,7 @@
 A driver that lacks a capability does not have the tests of it; nothing is skipped at run time.
 """
 
+import base64
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -128,6 +129,12 @@ class HypervisorContract:
         name = site.new_keypair()
         assert site.keypair_of(site.create("web-1", keypair=name)) == name
         assert isinstance(site.error_of_create("web-2", keypair="gone"), InvalidRequest | NotFound)
+
+    @needs(Capability.USER_DATA)
+    def test_a_machine_is_told_the_user_data_that_was_given(self, site: Site) -> None:
+        user_data = base64.b64encode("#cloud-config\npassword: grüße & <>\n".encode()).decode()
+        assert site.user_data_of(site.create("web-1", user_data=user_data)) == user_data
+        assert site.user_data_of(site.create("web-2")) is None
 
     @needs(Capability.UNIQUE_NAMES)
     def test_a_taken_name_is_refused_and_its_bearer_left_alone(self, site: Site) -> None:

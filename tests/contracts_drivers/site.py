@@ -75,14 +75,26 @@ class Site(ABC):
         """Return the name of a machine's key pair."""
         raise NotImplementedError
 
+    def user_data_of(self, ref: str) -> str | None:
+        """Return what a machine's guest can read, in base64."""
+        raise NotImplementedError
+
     def request(
-        self, name: str, *, mark: Mark | None = None, location: Location | None = None, **spec: Any
+        self,
+        name: str,
+        *,
+        mark: Mark | None = None,
+        location: Location | None = None,
+        user_data: str | None = None,
+        **spec: Any,
     ) -> NativeTask:
         """Ask for a small machine."""
         wanted = MachineSpec(
             **{"name": name, "size": self.small, "image": self.image, "networks": self.networks[:1], **spec}
         )
-        return self.hypervisor.request_create(CreateRequest(wanted, mark or a_mark(), location or Location()))
+        return self.hypervisor.request_create(
+            CreateRequest(wanted, mark or a_mark(), location or Location(), user_data)
+        )
 
     def create(self, name: str, **spec: Any) -> str:
         """Make a machine that is off and return its reference."""

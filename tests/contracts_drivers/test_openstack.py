@@ -35,9 +35,10 @@ class OpenStackSite(Site):
     huge = Size(cpus=1, memory_mib=2**22, disk_gib=1)
     many = 4
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, admin: Account) -> None:
         self._account = account
         self._member: Any = account.connect()
+        self._admin: Any = admin.connect()
         super().__init__()
 
     def connect(self, **credentials: str) -> Hypervisor:
@@ -73,6 +74,10 @@ class OpenStackSite(Site):
         found: str | None = self._member.compute.get_server(ref).key_name
         return found
 
+    def user_data_of(self, ref: str) -> str | None:
+        found: str | None = self._admin.compute.get_server(ref).user_data
+        return found
+
     def fail_host(self, ref: str) -> None:
         raise NotImplementedError
 
@@ -88,6 +93,7 @@ class OpenStackSite(Site):
         self.clear()
         self.hypervisor.close()
         self._member.close()
+        self._admin.close()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +113,7 @@ class TestOpenStack(HypervisorContract):
     capabilities = OpenStackHypervisor.capabilities
 
     @pytest.fixture
-    def site(self, account: Account) -> Iterator[OpenStackSite]:
-        site = OpenStackSite(account)
+    def site(self, account: Account, openstack_cloud: Cloud) -> Iterator[OpenStackSite]:
+        site = OpenStackSite(account, openstack_cloud.admin)
         yield site
         site.close()

@@ -39,6 +39,9 @@ class SimulatedSite(Site):
     def free_address(self) -> FixedAddress:
         return FixedAddress(self.networks[0], "198.51.100.7")
 
+    def user_data_of(self, ref: str) -> str | None:
+        return Control(self._path).user_data(ref)
+
     def fail_host(self, ref: str) -> None:
         [name] = [host.name for host in self.hypervisor.observe_inventory().hosts if host.ref == ref]
         Control(self._path).set_host_state(name, HostState.DOWN)

@@ -36,6 +36,9 @@ class VmwareSite(Site):
         [ref] = [each.ref for each in self.hypervisor.list_machines() if each.name == "DC0_C0_RP0_VM0"]
         return ref
 
+    def user_data_of(self, ref: str) -> str | None:
+        return self.witness.user_data(ref)
+
     def fail_host(self, ref: str) -> None:
         [name] = [host.name for host in self.hypervisor.observe_inventory().hosts if host.ref == ref]
         self._vcsim.host_state(name, "notResponding")

@@ -71,6 +71,13 @@ def test_a_rotation_leaves_one_new_key_that_opens_everything_and_the_old_one_not
         MongoDatacenters(utc_now, Cipher(old)).connection(IDS[0])
 
 
+def test_user_data_of_machines_to_come_is_sealed_anew_too(services: Services, file: KeyFile) -> None:
+    services.store.user_data.put("vm-1", "secret")
+    assert rotate_file(file, services) == len(IDS) + 1
+    assert services.store.user_data.get("vm-1") == "secret"
+    assert rotate_file(file, services) == len(IDS) + 1
+
+
 @pytest.mark.parametrize("sealed", [0, 1, 2, 3])
 def test_a_rotation_that_was_killed_hides_nothing_and_is_ended_by_the_next(
     services: Services, other: MongoDatacenters, file: KeyFile, sealed: int

@@ -51,6 +51,14 @@ Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$"
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,62})$")]
 LabelValue = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 LifetimeHours = Annotated[int, Field(ge=1, le=LONGEST_HOURS, description=_LIFETIME)]
+UserData = Annotated[
+    str,
+    StringConstraints(
+        min_length=4,
+        max_length=65_532,
+        pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$",
+    ),
+]
 Cpus = Annotated[int, Field(ge=1, le=1024, description="Virtual CPUs.")]
 MemoryMib = Annotated[int, Field(ge=64, le=16_777_216, description="Memory in MiB.")]
 DiskGib = Annotated[int, Field(ge=0, le=65_536, description="Disk in GiB; 0 takes the image's disks as they are.")]
@@ -142,6 +150,9 @@ class MachineBody(BatchMachineBody):
 
     datacenter: Identifier = Field(description="Name or id of the datacenter.")
     location: LocationBody = Field(default_factory=LocationBody)
+    user_data: UserData | None = Field(
+        default=None, description="What the guest reads at its first start (cloud-init), in base64. Kept encrypted."
+    )
     placement: PlacementBody = Field(default_factory=PlacementBody)
 
     def spec(self) -> MachineSpec:

@@ -79,7 +79,7 @@ class Machines(Confirmed):
             asked = PlacementRequest(body.datacenter, body.spec(), body.placement.wish())
             return answer(explanation_view(_explained(asking.principal, asked)))
         operation = services().controller.create_machine(
-            asking, body.datacenter, body.spec(), body.labels, body.placement.wish()
+            asking, body.datacenter, body.spec(), body.labels, body.placement.wish(), body.user_data
         )
         return accepted(operation)
 

@@ -1,4 +1,4 @@
-"""``vai secrets``: the key that encrypts the credentials of datacenters."""
+"""``vai secrets``: the key that encrypts the credentials of datacenters and the user data of machines to come."""
 
 import fcntl
 from collections.abc import Iterator
@@ -14,7 +14,10 @@ from vai_app.domain.errors import Conflict, InvalidRequest
 from vai_app.settings import settings
 from vai_app.store.key_file import KeyFile
 
-app = typer.Typer(help="The key that encrypts the credentials of datacenters.", no_args_is_help=True)
+app = typer.Typer(
+    help="The key that encrypts the credentials of datacenters and the user data of machines to come.",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
@@ -31,11 +34,15 @@ def rotate() -> None:
         try:
             if configured.secret_key.get_secret_value():
                 sealed = _with_keys_of_the_environment(configured.secret_key.get_secret_value(), services)
-                console.print(f"{sealed} datacenters. Set VAI_SECRET_KEY to the first key alone now.")
+                console.print(
+                    f"{sealed} datacenters and machines to come. Set VAI_SECRET_KEY to the first key alone now."
+                )
                 return
             with _alone(configured.secret_key_path):
                 sealed = rotate_file(KeyFile(configured.secret_key_path), services)
-            console.print(f"{sealed} datacenters are encrypted with the new key; the old one is forgotten.")
+            console.print(
+                f"{sealed} datacenters and machines to come are encrypted with the new key; the old one is forgotten."
+            )
         finally:
             services.close()
 
@@ -43,7 +50,7 @@ def rotate() -> None:
 def rotate_file(file: KeyFile, services: Services) -> int:
     """New key first; seal all anew; forget the old key. At each moment every process can open everything.
 
-    Returns how many datacenters were sealed anew. Raises ServiceUnavailable, with both keys kept.
+    Returns how many datacenters and machines to come were sealed anew. Raises ServiceUnavailable, with both keys kept.
     """
     file.begin_rotation()
     sealed = _seal_all(services)
@@ -61,9 +68,9 @@ def _with_keys_of_the_environment(keys: str, services: Services) -> int:
 
 
 def _seal_all(services: Services) -> int:
-    """Seal until nothing is left that another key sealed: others may register datacenters meanwhile."""
+    """Seal until nothing is left that another key sealed: others may add to it meanwhile."""
     sealed = 0
-    while found := services.store.datacenters.seal_all_anew():
+    while found := services.store.datacenters.seal_all_anew() + services.store.user_data.seal_all_anew():
         sealed += found
     return sealed
 

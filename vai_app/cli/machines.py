@@ -1,5 +1,7 @@
 """``vai vm``: virtual machines."""
 
+import base64
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,6 +46,9 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
         list[str] | None, typer.Option(help="Security group; may be given several times.")
     ] = None,
     keypair: Annotated[str | None, typer.Option(help="Key pair of VAI's account in the datacenter.")] = None,
+    user_data: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="File that the guest reads at its first start.")
+    ] = None,
     lifetime_hours: LifetimeHours = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Create nothing; show where it would go and why.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Show why it went where it went.")] = False,
@@ -65,6 +70,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter an option
         "fixed_addresses": [_fixed_address(each) for each in address or ()],
         "security_groups": security_group or [],
         "keypair": keypair,
+        "user_data": base64.b64encode(user_data.read_bytes()).decode() if user_data else None,
     }
     with client() as api:
         body["placement"] = {

@@ -37,6 +37,7 @@ class Capability(StrEnum):
     FIXED_ADDRESSES = "fixed-addresses"  # request_create honours spec.fixed_addresses
     SECURITY_GROUPS = "security-groups"  # request_create puts the machine into spec.security_groups
     KEYPAIR = "keypair"  # request_create lets spec.keypair into the guest
+    USER_DATA = "user-data"  # request_create gives request.user_data to the guest
     HOST_STATES = "host-states"  # hosts are listed, with states that can be trusted
 
 
@@ -46,6 +47,7 @@ def needed_by(spec: MachineSpec) -> frozenset[Capability]:
         Capability.FIXED_ADDRESSES: spec.fixed_addresses,
         Capability.SECURITY_GROUPS: spec.security_groups,
         Capability.KEYPAIR: spec.keypair,
+        Capability.USER_DATA: spec.user_data,
     }
     return frozenset(capability for capability, wanted in asked.items() if wanted)
 
@@ -84,11 +86,15 @@ class TaskObservation:
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """One machine to make. ``location`` is complete: placement chose what the user left open."""
+    """One machine to make. ``location`` is complete: placement chose what the user left open.
+
+    ``user_data`` is what the guest reads at its first start, in base64 (cloud-init and its like).
+    """
 
     spec: MachineSpec
     mark: Mark
     location: Location
+    user_data: str | None = None
 
 
 class Machines(ABC):

@@ -434,6 +434,26 @@ class EventRepository(Protocol):
         ...
 
 
+class UserDataRepository(Protocol):
+    """What new machines are to read at their first start. Sealed, and kept a day at most: it may hold secrets."""
+
+    def put(self, machine_id: str, user_data: str) -> None:
+        """Keep it; once more is as good as once."""
+        ...
+
+    def get(self, machine_id: str) -> str | None:
+        """Return it, ``None`` when it is not kept, or no longer."""
+        ...
+
+    def delete(self, machine_id: str) -> None:
+        """Forget it; does nothing the second time."""
+        ...
+
+    def seal_all_anew(self) -> int:
+        """Seal with the newest key what is sealed with another. Returns how many were; may be interrupted."""
+        ...
+
+
 class TokenRepository(Protocol):
     """Embedded tokens, found by digest."""
 

@@ -87,7 +87,7 @@ class MachineSpec:
     """What a user asks for. ``image`` is a template's or image's name or reference; ``None`` builds from scratch.
 
     ``keypair`` and ``security_groups`` are names of what the datacenter knows. ``lifetime_hours`` ``None`` keeps the
-    machine as long as policies allow.
+    machine as long as policies allow. ``user_data`` is whether there is any: it may hold secrets, and is kept apart.
     """
 
     name: str
@@ -100,6 +100,7 @@ class MachineSpec:
     fixed_addresses: tuple[FixedAddress, ...] = ()
     security_groups: tuple[str, ...] = ()
     keypair: str | None = None
+    user_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def _spec(spec: Mapping[str, Any]) -> MachineSpec:
         fixed_addresses=tuple(FixedAddress(**each) for each in spec.get("fixed_addresses", ())),
         security_groups=tuple(spec.get("security_groups", ())),
         keypair=spec.get("keypair"),
+        user_data=spec.get("user_data", False),
     )
 
 

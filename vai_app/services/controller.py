@@ -31,6 +31,7 @@ from vai_app.domain.ports import (
     Dispatcher,
     MachineRepository,
     OperationRepository,
+    UserDataRepository,
 )
 from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import (
@@ -48,6 +49,7 @@ from vai_app.services.plans import PLANS
 from vai_app.services.policy_manager import CREATE, RESIZE, PolicyManager, ask_of, ask_of_size
 
 AUTONOMOUS = "vai"
+_STRETCHES = 100_000
 _CREATIONS = (OperationKind.CREATE_VM, OperationKind.CREATE_BATCH)
 
 
@@ -68,7 +70,7 @@ class RequestContext:
 class Controller:
     """The hub of use cases."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter a collaborator
         self,
         *,
         operations: OperationRepository,
@@ -76,6 +78,7 @@ class Controller:
         datacenters: DatacenterRepository,
         dispatcher: Dispatcher,
         nudge: Nudge,
+        user_data: UserDataRepository,
         policies: PolicyManager,
         clock: Clock,
         deadline_seconds: float,
@@ -86,6 +89,7 @@ class Controller:
         self._datacenters = datacenters
         self._dispatcher = dispatcher
         self._nudge = nudge
+        self._user_data = user_data
         self._policies = policies
         self._clock = clock
         self._deadline_seconds = deadline_seconds
@@ -97,8 +101,9 @@ class Controller:
         spec: MachineSpec,
         labels: Mapping[str, str],
         wish: PlacementWish = NO_WISH,
+        user_data: str | None = None,
     ) -> Operation:
-        """Accept a machine; ``datacenter`` is an id or a name.
+        """Accept a machine; ``datacenter`` is an id or a name, ``user_data`` base64.
 
         Raises NotFound (no such datacenter, no such machine to be apart from), Conflict (disabled), NameTaken
         (within the tenant), IdempotencyKeyReused, PolicyRefused (a limit is broken: its policy and numbers).
@@ -106,19 +111,20 @@ class Controller:
         chosen = self._datacenters.get(datacenter)
         for machine_id in (*wish.apart_from, *wish.together_with):
             self._machines.get(machine_id, context.principal.tenant)
+        spec = replace(spec, user_data=user_data is not None)
         arguments = {
             "spec": plain(spec),
             "labels": dict(labels),
             "placement": plain(wish),
             "roles": list(context.principal.roles),
         }
-        return self._create(context, context.principal.tenant, chosen, arguments, spec)
+        return self._create(context, context.principal.tenant, chosen, arguments, spec, user_data)
 
     def confirm_elsewhere(self, context: RequestContext, operation_id: str) -> Operation:
         """Accept the rejected creation again, in the datacenter that its explanation recommends.
 
         Asked twice, it answers the same operation. Raises NotFound, Conflict (nothing is recommended, the tenant said
-        "never", the recommended datacenter is disabled by now), NameTaken.
+        "never", the recommended datacenter is disabled by now, the user data was forgotten), NameTaken.
         """
         rejected = self._operations.get(operation_id, context.scope)
         alternative = rejected.recommended_datacenter_id
@@ -132,7 +138,10 @@ class Controller:
         arguments = {**rejected.arguments, "spec": plain(spec)}
         key = f"confirm-{rejected.id}"
         context = replace(context, idempotency_key=key)
-        return self._create(context, rejected.tenant, self._datacenters.get(alternative), arguments, spec)
+        user_data = self._user_data.get(rejected.target_id) if spec.user_data else None
+        if spec.user_data and user_data is None:
+            raise Conflict("The machine's user data is not kept any more. Ask for the machine anew.")
+        return self._create(context, rejected.tenant, self._datacenters.get(alternative), arguments, spec, user_data)
 
     def create_batch(
         self, context: RequestContext, machines: Sequence[BatchMachine], datacenters: Sequence[str], rules: BatchRules
@@ -235,10 +244,11 @@ class Controller:
         chosen: Datacenter,
         arguments: Mapping[str, Any],
         spec: MachineSpec,
+        user_data: str | None,
     ) -> Operation:
         now = self._clock()
         operation = self._new_operation(
-            context, OperationKind.CREATE_VM, new_id("vm", now), chosen.id, tenant, arguments
+            context, OperationKind.CREATE_VM, new_id("vm", now), chosen.id, tenant, arguments, user_data
         )
 
         def check() -> None:
@@ -248,6 +258,8 @@ class Controller:
             self._policies.require_machine(context.principal, CREATE, ask_of(spec, chosen))
 
         stored = self._stored(operation, check)
+        if user_data is not None and stored.state.open:
+            self._user_data.put(stored.target_id, user_data)
         if stored.id != operation.id:
             return stored
         try:
@@ -294,12 +306,14 @@ class Controller:
         datacenter_id: str | None,
         tenant: str,
         arguments: Mapping[str, Any],
+        user_data: str | None = None,
     ) -> Operation:
         now = self._clock()
         digest = None
         if context.idempotency_key:
             named = target_id if kind not in _CREATIONS else None
-            payload = json.dumps([kind, named, datacenter_id, arguments], sort_keys=True)
+            told = [_stretched(user_data, f"{tenant}/{context.idempotency_key}")] if user_data is not None else []
+            payload = json.dumps([kind, named, datacenter_id, arguments, *told], sort_keys=True)
             digest = hashlib.sha256(payload.encode()).hexdigest()
         if kind in _CREATIONS:  # how long policies keep its machines; the tenant's key does not depend on it
             arguments = {**arguments, "lifetime": plain(self._policies.lifetime_terms(context.principal))}
@@ -319,6 +333,11 @@ class Controller:
             idempotency_key=context.idempotency_key,
             payload_digest=digest,
         )
+
+
+def _stretched(secret: str, salt: str) -> str:
+    """Return a digest so slow to make that nobody who reads it finds out a password by trying many."""
+    return hashlib.pbkdf2_hmac("sha256", secret.encode(), salt.encode(), _STRETCHES).hex()
 
 
 def machine_of(operation: Operation, spec: MachineSpec) -> VirtualMachine:

@@ -19,7 +19,7 @@ from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, Nat
 from vai_app.domain.operations import Done, Fail, Operation, Outcome, Retreat, StepName, Wait
 from vai_app.domain.placement.asks import Shortage
 from vai_app.domain.placement.checks import CheckName
-from vai_app.domain.ports import CapacityBook, Hypervisors, MachineRepository
+from vai_app.domain.ports import CapacityBook, Hypervisors, MachineRepository, UserDataRepository
 from vai_app.domain.virtual_machines import MachineObservation, Making, Mark, Power, PowerAction
 from vai_app.services.arguments import SHORT, action_of, candidates_of, owner_of, plain, shortages_of, size_of, spec_of
 from vai_app.services.steps import ASKED_AT_ATTEMPT, LOOK_AGAIN_SECONDS, NativeStep, datacenter_of, error_of
@@ -63,13 +63,28 @@ class CreateMachine(MachineStep):
 
     name = StepName.CREATE_VM
 
+    def __init__(
+        self,
+        *,
+        hypervisors: Hypervisors,
+        machines: MachineRepository,
+        capacity: CapacityBook,
+        user_data: UserDataRepository,
+    ) -> None:
+        """Collaborators."""
+        super().__init__(hypervisors=hypervisors, machines=machines, capacity=capacity)
+        self._user_data = user_data
+
     def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
         """Ask for the machine; a repeated attempt looks for it first."""
         if operation.attempts > 1 and _is_made(hypervisor, operation.id):
             return None
         spec = spec_of(operation)
         location = candidates_of(operation)[operation.memo.get("candidate", 0)]
-        return hypervisor.request_create(CreateRequest(spec=spec, mark=mark_of(operation), location=location))
+        user_data = self._user_data.get(operation.target_id) if spec.user_data else None
+        if spec.user_data and user_data is None:
+            raise NotFound("The machine's user data is not kept any more. Ask for the machine anew.")
+        return hypervisor.request_create(CreateRequest(spec, mark_of(operation), location, user_data))
 
     def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:
         """Record the machine as existing."""
@@ -79,6 +94,8 @@ class CreateMachine(MachineStep):
                 return Wait(seconds=_TWIN_PAUSE_SECONDS, forget_task=True)
             machine_ref = found.ref
         self._machines.record_active(operation.target_id, machine_ref, mark_of(operation))
+        if spec_of(operation).user_data:
+            self._user_data.delete(operation.target_id)
         return Done({"provider_ref": machine_ref})
 
     def recover(self, operation: Operation, error: VaiError) -> Outcome:

@@ -164,6 +164,21 @@ class ArchivedEventDocument(DynamicDocument):
     }
 
 
+class UserDataDocument(DynamicDocument):
+    """A machine's user data, by the machine's id, encrypted."""
+
+    id = StringField(primary_key=True)
+    sealed = StringField(required=True)
+    forget_at = DateTimeField(required=True)
+
+    meta: ClassVar[dict[str, Any]] = {
+        "collection": "user_data",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [{"fields": ["forget_at"], "expireAfterSeconds": 0}],
+    }
+
+
 class TokenDocument(Document):
     """An embedded token, by the digest of its secret."""
 
@@ -256,6 +271,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     DatacenterDocument,
     EventDocument,
     ArchivedEventDocument,
+    UserDataDocument,
     TokenDocument,
     ConfigurationRevision,
     LeaseDocument,

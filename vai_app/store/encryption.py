@@ -1,4 +1,4 @@
-"""Credentials at rest: Fernet (AES-128-CBC with HMAC-SHA256), bound to the datacenter they belong to.
+"""Secrets at rest: Fernet (AES-128-CBC with HMAC-SHA256), bound to what they belong to, a datacenter or a machine.
 
 Keys may change while the process lives: they are read anew before each sealing, and when an opening fails.
 """
@@ -12,7 +12,7 @@ from vai_app.domain.errors import InvalidRequest, ServiceUnavailable
 
 
 class Cipher:
-    """Seals and opens credentials. Several keys, separated by commas: the first seals, all open."""
+    """Seals and opens secrets. Several keys, separated by commas: the first seals, all open."""
 
     def __init__(self, keys: str | Callable[[], str]) -> None:
         """``keys`` are the keys, or where to read them. Raises InvalidRequest for what is no Fernet key."""
@@ -27,17 +27,17 @@ class Cipher:
         return self._fernet.encrypt(plain.encode()).decode()
 
     def open(self, owner: str, sealed: str) -> dict[str, str]:
-        """Return the credentials. Raises ServiceUnavailable when they were sealed with another key or for another."""
+        """Return the secrets. Raises ServiceUnavailable when they were sealed with another key or for another."""
         try:
             plain = json.loads(self._decrypt(sealed))
         except InvalidToken as error:
             message = (
-                f"The credentials of {owner} were encrypted with another key. "
-                "Give VAI_SECRET_KEY its former value, or register the credentials again."
+                f"The secrets of {owner} were encrypted with another key. "
+                "Give VAI_SECRET_KEY its former value, or give them anew."
             )
             raise ServiceUnavailable(message) from error
         if plain["owner"] != owner:
-            message = f"The stored credentials of {owner} belong to {plain['owner']}. Register them again."
+            message = f"The stored secrets of {owner} belong to {plain['owner']}. Give them anew."
             raise ServiceUnavailable(message)
         return {str(name): str(value) for name, value in plain["credentials"].items()}
 

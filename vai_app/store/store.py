@@ -16,6 +16,7 @@ from vai_app.store.machines import MongoMachines
 from vai_app.store.operations import MongoOperations
 from vai_app.store.reservations import MongoReservations
 from vai_app.store.tokens import MongoTokens
+from vai_app.store.user_data import MongoUserData
 
 
 @translated
@@ -31,6 +32,7 @@ class Store:
     configuration: MongoConfiguration
     leases: MongoLeases
     reservations: MongoReservations
+    user_data: MongoUserData
 
     def prepare(self) -> None:
         """Create the collections' indexes, where missing. Raises ServiceUnavailable."""
@@ -58,4 +60,5 @@ def open_store(url: str, database: str, secret_key: str | Callable[[], str], clo
         configuration=MongoConfiguration(),
         leases=MongoLeases(clock),
         reservations=MongoReservations(clock),
+        user_data=MongoUserData(clock, cipher),
     )

@@ -1,5 +1,6 @@
 """A secret that is planted as every credential is found nowhere but encrypted, whatever VAI was made to do with it."""
 
+import base64
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ PLANTED = {
     for name in ("password", "wrong-password", "next-password", "client-secret", "mongodb", "redis")
 }
 PLANTED["broker"] = f"broker-{secrets.token_hex(8)}"  # that server's own configuration takes no quotes
+PLANTED["user-data"] = base64.b64encode(secrets.token_bytes(24)).decode()
 LABEL = f"label-{secrets.token_hex(8)}"
 
 
@@ -93,9 +95,9 @@ def test_a_secret_is_found_nowhere_but_encrypted(planted: Planted) -> None:
     assert planted.register("vc2", PLANTED["wrong-password"], verify_now=False).status_code == 201
     assert planted.register("vc3", PLANTED["password"], call_timeout_seconds="soon").status_code == 422
     assert planted.register("vc3", PLANTED["password"], endpoint="https://127.0.0.1:1").status_code in {409, 502, 503}
-    made = vai.end(vai.create("web-1", "vc1", labels={"note": LABEL}))
+    made = vai.end(vai.create("web-1", "vc1", labels={"note": LABEL}, user_data=PLANTED["user-data"]))
     assert made["state"] == "succeeded", made["problem"]
-    stuck = vai.create("web-2", "vc2")
+    stuck = vai.create("web-2", "vc2", user_data=PLANTED["user-data"])
     wait_until(
         lambda: planted.ask("GET", "/api/v1/datacenters/vc2").json()["reachability"] == "unreachable",
         seconds=60, what="the wrong password is found out",

@@ -37,6 +37,7 @@ class Site:
             datacenters=self.store.datacenters,
             dispatcher=RecordingDispatcher(),
             nudge=Nudge(self.store.operations, RecordingDispatcher()),
+            user_data=self.store.user_data,
             policies=policies,
             clock=clock,
             deadline_seconds=60,

@@ -59,6 +59,7 @@ class OpenStackHypervisor(Hypervisor):
             Capability.FIXED_ADDRESSES,
             Capability.SECURITY_GROUPS,
             Capability.KEYPAIR,
+            Capability.USER_DATA,
         }
     )
 
@@ -95,6 +96,8 @@ class OpenStackHypervisor(Hypervisor):
         }
         if spec.keypair is not None:
             server["key_name"] = spec.keypair
+        if request.user_data is not None:
+            server["user_data"] = request.user_data
         if spec.security_groups:
             server["security_groups"] = [{"name": each} for each in dict.fromkeys(spec.security_groups)]
         zone = request.location.cluster or self._options.availability_zone

@@ -80,6 +80,11 @@ class Control:
         with self._world.change() as connection:
             connection.execute("UPDATE machines SET power = ? WHERE ref = ?", (power.value, ref))
 
+    def user_data(self, ref: str) -> str | None:
+        """Return what a machine reads at its first start."""
+        rows = self._world.read("SELECT user_data FROM user_data WHERE machine = ?", ref)
+        return rows[0]["user_data"] if rows else None
+
     def names(self) -> list[str]:
         """Return the name of every machine there is, being made or made."""
         return [row["name"] for row in self._world.read("SELECT name FROM machines ORDER BY name")]

@@ -51,6 +51,7 @@ class SimulatedHypervisor(Hypervisor):
             Capability.SUSPEND,
             Capability.ADOPT,
             Capability.FIXED_ADDRESSES,
+            Capability.USER_DATA,
             Capability.HOST_STATES,
         }
     )
@@ -106,6 +107,8 @@ class SimulatedHypervisor(Hypervisor):
                     mark.token,
                 ),
             )
+            if request.user_data is not None:
+                connection.execute("INSERT INTO user_data VALUES (?, ?)", (ref, request.user_data))
             return NativeTask(self._task(connection, "create", ref, born=1), machine_ref=ref)
 
         return self._change("request_create", create)

@@ -37,6 +37,8 @@ CREATE TABLE faults (id INTEGER PRIMARY KEY, method TEXT NOT NULL, problem TEXT,
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT INTO counters VALUES ('machine', 0), ('task', 0);
 """
+# Worlds that were made by an earlier release lack it.
+_LATER = "CREATE TABLE IF NOT EXISTS user_data (machine TEXT PRIMARY KEY, user_data TEXT NOT NULL)"
 _BUSY_SECONDS = 20.0
 
 
@@ -52,6 +54,7 @@ class World:
             with self.change() as connection:
                 if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
                     _populate(connection, options)
+                connection.execute(_LATER)
         except (OSError, sqlite3.Error) as error:
             message = f"The simulated datacenter's file {path} cannot be used: {error}."
             raise ProviderUnavailable(message) from error
@@ -148,6 +151,7 @@ def _carry_out(connection: sqlite3.Connection, task: sqlite3.Row) -> None:
     arguments = json.loads(task["arguments"])
     if task["effect"] == "delete":
         connection.execute("DELETE FROM machines WHERE ref = ?", (task["machine"],))
+        connection.execute("DELETE FROM user_data WHERE machine = ?", (task["machine"],))
         return
     assignments = ", ".join(f"{name} = ?" for name in arguments)  # names are this module's callers' own
     connection.execute(

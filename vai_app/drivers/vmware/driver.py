@@ -51,6 +51,7 @@ class VmwareHypervisor(Hypervisor):
             Capability.GUEST_SHUTDOWN,
             Capability.SUSPEND,
             Capability.ADOPT,
+            Capability.USER_DATA,
             Capability.HOST_STATES,
         }
     )

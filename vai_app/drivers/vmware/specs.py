@@ -15,6 +15,7 @@ from vai_app.drivers.vmware.catalog import Catalog, Target
 from vai_app.drivers.vmware.mapping import MACHINE_KEY, TOKEN_KEY
 from vai_app.drivers.vmware.options import Options
 
+USER_DATA_KEY = "guestinfo.userdata"
 _KIB_PER_GIB = 1 << 20
 _CONTROLLER_KEY = 1000
 _TOKENS = uuid.UUID("6f1c3f0e-6a3c-4d3b-9a55-0d6c9b5d4f10")
@@ -106,10 +107,20 @@ def _common(request: CreateRequest, options: Options) -> vim.vm.ConfigSpec:
         numCPUs=request.spec.size.cpus,
         memoryMB=request.spec.size.memory_mib,
         instanceUuid=instance_uuid_of(request.mark.token),
-        extraConfig=extra_config_of(request.mark),
+        extraConfig=[*extra_config_of(request.mark), *_guest_info(request.user_data)],
         cpuHotAddEnabled=options.hot_add,
         memoryHotAddEnabled=options.hot_add,
     )
+
+
+def _guest_info(user_data: str | None) -> list[vim.option.OptionValue]:
+    """Return user data as cloud-init's data source for VMware reads it."""
+    if user_data is None:
+        return []
+    return [
+        vim.option.OptionValue(key=USER_DATA_KEY, value=user_data),
+        vim.option.OptionValue(key=f"{USER_DATA_KEY}.encoding", value="base64"),
+    ]
 
 
 def _nic_changes(
