@@ -90,6 +90,11 @@ _RULES: tuple[Rule, ...] = (
         "The machine cannot be resized while it runs. Stop it first.",
     ),
     (
+        (vim.fault.InvalidPowerState,),
+        Conflict,
+        "The machine's power does not allow this. Stop or start it first.",
+    ),
+    (
         (vim.fault.InvalidState, vmodl.fault.NotSupported),
         Conflict,
         "The object's present state does not allow this ({fault}). Look at it in vCenter, then ask again.",
