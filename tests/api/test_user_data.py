@@ -9,6 +9,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.api.installation import API, SMALL, Installation, problem
+from vai_app.domain.hypervisor import Capability
+from vai_app.drivers.simulated.driver import SimulatedHypervisor
 from vai_app.store.documents import DOCUMENTS, UserDataDocument, collection_of
 
 Json = dict[str, Any]
@@ -84,6 +86,23 @@ def test_no_machine_is_made_without_the_user_data_that_was_asked_for(vai: Instal
         "failed",
         "The machine's user data is not kept any more. Ask for the machine anew.",
     )
+    assert vai.control("berlin").names() == []
+
+
+def test_a_datacenter_that_cannot_tell_it_says_so_before_anything_is_made(
+    vai: Installation, ann: FlaskClient, berlin: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able = SimulatedHypervisor.capabilities - {Capability.USER_DATA}
+    monkeypatch.setattr(SimulatedHypervisor, "capabilities", able)
+    vai.reconcile("berlin")
+    explained = ann.post(f"{MACHINES}?dry_run=true", json=body()).json
+    failed = [each for each in explained["datacenters"][0]["checks"] if not each["passed"]]
+    assert [each["name"] for each in failed] == ["capability"]
+    assert "user-data" in failed[0]["detail"]
+    assert explained["asked"] == berlin["id"]
+    asked = ann.post(MACHINES, json=body())
+    vai.run()
+    assert ann.get(f"{API}/operations/{asked.json['id']}").json["state"] == "rejected"
     assert vai.control("berlin").names() == []
 
 

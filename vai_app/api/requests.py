@@ -157,7 +157,8 @@ class MachineBody(BatchMachineBody):
 
     def spec(self) -> MachineSpec:
         """Return what is asked for."""
-        return replace(super().spec(), location=self.location.location())
+        location = self.location.location()
+        return replace(super().spec(), location=location, user_data=self.user_data is not None)
 
 
 class BatchBody(Body):

@@ -103,7 +103,7 @@ class Controller:
         wish: PlacementWish = NO_WISH,
         user_data: str | None = None,
     ) -> Operation:
-        """Accept a machine; ``datacenter`` is an id or a name, ``user_data`` base64.
+        """Accept a machine; ``datacenter`` is an id or a name, ``user_data`` base64 where ``spec`` says there is some.
 
         Raises NotFound (no such datacenter, no such machine to be apart from), Conflict (disabled), NameTaken
         (within the tenant), IdempotencyKeyReused, PolicyRefused (a limit is broken: its policy and numbers).
@@ -111,7 +111,6 @@ class Controller:
         chosen = self._datacenters.get(datacenter)
         for machine_id in (*wish.apart_from, *wish.together_with):
             self._machines.get(machine_id, context.principal.tenant)
-        spec = replace(spec, user_data=user_data is not None)
         arguments = {
             "spec": plain(spec),
             "labels": dict(labels),
