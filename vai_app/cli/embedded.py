@@ -14,6 +14,8 @@ from vai_app.domain.errors import ServiceUnavailable
 _ALREADY_INITIATED = 23
 _UNAUTHORIZED = 13
 _CACHE_GIB = "0.25"
+# Now and then a write is made durable by the journal's next regular flush only, by default a tenth of a second later.
+_JOURNAL_MILLISECONDS = "10"
 USER = "vai"
 
 
@@ -27,6 +29,7 @@ def mongod_command(data: Path, port: int, key_file: Path | None = None) -> list[
         str(_executable("fiftyone", "db", "bin", "mongod")),
         *("--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0"),
         *("--wiredTigerCacheSizeGB", _CACHE_GIB, "--nounixsocket", "--quiet"),
+        *("--journalCommitInterval", _JOURNAL_MILLISECONDS),
         *authentication,
     ]
 
