@@ -15,6 +15,8 @@ _rabbitmq = _settings.broker_url.get_secret_value().startswith(("amqp://", "amqp
 broker_url = _settings.broker_url.get_secret_value()
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# A RabbitMQ that is starting may refuse a login or a queue for a moment: no reason to end.
+broker_channel_error_retry = True
 broker_connection_timeout = 4.0
 broker_pool_limit = 32
 # With heartbeats the worker's event loop reads from the connection for events while pool threads publish on it, and

@@ -6,23 +6,23 @@
 from threading import Lock
 
 from celery import Celery
-from celery.signals import worker_init, worker_process_shutdown, worker_ready, worker_shutdown
+from celery.signals import worker_process_shutdown, worker_shutdown
 
 from vai_app.bootstrap import Services, build_services
+from vai_app.consumer_guard import ConsumerGuard, guarding
 from vai_app.dispatch import CeleryDispatcher
 from vai_app.memory import keep_what_is_loaded
 from vai_app.settings import settings
-from vai_app.start_guard import StartGuard
 from vai_app.telemetry import scrubbing
 
 scrubbing.install()
 
 app = Celery("vai", config_source="celeryconfig")
 app.autodiscover_tasks(["vai_app"])
+app.steps["consumer"].add(guarding(ConsumerGuard(lambda: CeleryDispatcher(app).ping())))
 
 _lock = Lock()
 _services: list[Services] = []
-_start_guard = StartGuard(lambda: CeleryDispatcher(app).ping())
 
 
 def services() -> Services:
@@ -32,18 +32,6 @@ def services() -> Services:
             _services.append(build_services(settings()))
             keep_what_is_loaded()
         return _services[0]
-
-
-@worker_init.connect
-def guard_start(**_: object) -> None:
-    """End the process if it does not get ready."""
-    _start_guard.begin()
-
-
-@worker_ready.connect
-def started(**_: object) -> None:
-    """Leave the process alone."""
-    _start_guard.end()
 
 
 @worker_shutdown.connect

@@ -103,7 +103,11 @@ class CeleryDispatcher:
 @contextmanager
 def _broker_errors(connection: Connection | None = None) -> Iterator[None]:
     """Translate what cannot reach the broker; on a given connection, also what its transport raises."""
-    raised = (*connection.connection_errors, *connection.channel_errors) if connection else ()
+    raised = (
+        (*connection.connection_errors, *connection.recoverable_connection_errors, *connection.channel_errors)
+        if connection
+        else ()
+    )
     try:
         yield
     except (OperationalError, OSError, *raised) as error:

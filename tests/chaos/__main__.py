@@ -53,6 +53,7 @@ def describe(report: Report) -> str:
         "orphans": report.orphans,
         "orphaned disks, folders and ports": report.leftovers,
         "operations without an end": report.endless,
+        "processes that ended by themselves": report.ended,
     }
     lines = [f"seed {report.seed}, {report.seconds:.0f} s, kills: {kills}; answers lost: {report.lost_answers}"]
     for name, found in counts.items():

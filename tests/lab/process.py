@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 STOP_SECONDS = 15.0
+_TAIL = 20_000
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
@@ -63,8 +64,7 @@ class ServerProcess:
 
         def ready_or_dead() -> bool:
             if not self.running:
-                tail = self.log.read_text(errors="replace")[-2000:]
-                message = f"{self.name} ended at start:\n{tail}"
+                message = f"{self.name} ended at start:\n{self.tail()}"
                 raise RuntimeError(message)
             return ready()
 
@@ -74,6 +74,10 @@ class ServerProcess:
         """Wait for its own end; its exit code. Raises TimeoutExpired."""
         assert self._process is not None
         return self._process.wait(seconds)
+
+    def tail(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace")[-_TAIL:] if self.log.exists() else ""
 
     def kill(self) -> None:
         """Kill the whole group at once, as a crash would."""

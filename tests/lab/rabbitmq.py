@@ -1,5 +1,6 @@
 """RabbitMQ: Debian's server, run from a folder of its own."""
 
+import os
 import subprocess
 from pathlib import Path
 from urllib.parse import quote
@@ -9,7 +10,7 @@ import amqp
 from tests.lab.ports import free_port
 from tests.lab.process import ServerProcess
 
-_SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+_PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 
 
 class RabbitMQ:
@@ -18,7 +19,7 @@ class RabbitMQ:
     def __init__(self, folder: Path, *, user: str = "guest", password: str = "guest") -> None:
         """Data and log live in ``folder``; the node and its port mapper are this one's own."""
         self.port = free_port()
-        self._user, self._password = user, password
+        self.user, self.password = user, password
         self.url = f"amqp://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}//"
         data = folder / "rabbitmq"
         data.mkdir(parents=True, exist_ok=True)
@@ -28,25 +29,21 @@ class RabbitMQ:
         )
         (data / "plugins").write_text("[].\n")
         self._mapper_port = free_port()
-        self._process = ServerProcess(
-            "rabbitmq",
-            [_SERVER],
-            folder,
-            {
-                "HOME": str(data),
-                "RABBITMQ_NODENAME": f"vai{self.port}@localhost",
-                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-                "RABBITMQ_NODE_PORT": str(self.port),
-                "RABBITMQ_DIST_PORT": str(free_port()),
-                "RABBITMQ_MNESIA_BASE": str(data / "mnesia"),
-                "RABBITMQ_LOG_BASE": str(data / "log"),
-                "RABBITMQ_CONFIG_FILE": str(data / "rabbitmq"),
-                "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "plugins"),
-                "RABBITMQ_PID_FILE": str(data / "pid"),
-                "ERL_EPMD_PORT": str(self._mapper_port),
-                "ERL_EPMD_ADDRESS": "127.0.0.1",
-            },
-        )
+        self._environment = {
+            "HOME": str(data),
+            "RABBITMQ_NODENAME": f"vai{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(data / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(data / "log"),
+            "RABBITMQ_CONFIG_FILE": str(data / "rabbitmq"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "plugins"),
+            "RABBITMQ_PID_FILE": str(data / "pid"),
+            "ERL_EPMD_PORT": str(self._mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+        }
+        self._process = ServerProcess("rabbitmq", [str(_PROGRAMS / "rabbitmq-server")], folder, self._environment)
 
     def start(self) -> None:
         """Start and wait until a client is let in."""
@@ -62,12 +59,17 @@ class RabbitMQ:
         self._process.kill()
         self._end_mapper()
 
+    def control(self, *arguments: str) -> None:
+        """Run ``rabbitmqctl`` on it."""
+        command = [str(_PROGRAMS / "rabbitmqctl"), *arguments]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, **self._environment}, timeout=60)
+
     def _end_mapper(self) -> None:
         """The port mapper leaves the server's process group at its start, and would outlive it."""
         subprocess.run(["epmd", "-port", str(self._mapper_port), "-kill"], capture_output=True, check=False)
 
     def _lets_in(self) -> bool:
-        connection = amqp.Connection(f"127.0.0.1:{self.port}", self._user, self._password, connect_timeout=2)
+        connection = amqp.Connection(f"127.0.0.1:{self.port}", self.user, self.password, connect_timeout=2)
         try:
             connection.connect()
         except (OSError, amqp.AMQPError):

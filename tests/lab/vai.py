@@ -2,9 +2,11 @@
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,7 @@ WORKERS = (REQUEST_WORKER, PROVISION_WORKER)
 _READY_SECONDS = 60.0
 _OPEN = ("pending", "running", "undoing")
 _PREPARE_SECONDS = 120.0
+_CRY_SECONDS = 2.0
 
 
 class Vai:
@@ -108,12 +111,27 @@ class Vai:
 
     def end(self, operation: Mapping[str, Any], seconds: float = 60.0) -> Json:
         """Wait for an operation's end."""
-        wait_until(
-            lambda: self.client.get(f"/operations/{operation['id']}")["state"] not in _OPEN,
-            seconds=seconds,
-            what=f"operation {operation['id']} has ended",
-        )
+        try:
+            wait_until(
+                lambda: self.client.get(f"/operations/{operation['id']}")["state"] not in _OPEN,
+                seconds=seconds,
+                what=f"operation {operation['id']} has ended",
+            )
+        except TimeoutError as error:
+            error.add_note(self.condition())
+            raise
         return self.client.get(f"/operations/{operation['id']}")
+
+    def condition(self) -> str:
+        """Say of each process whether it runs, with the end of its log, and of each worker what its threads do."""
+        for name in WORKERS:
+            if self.processes[name].running:
+                os.kill(self.processes[name].pid, signal.SIGUSR1)  # Celery logs the stacks of all threads
+        time.sleep(_CRY_SECONDS)
+        return "\n".join(
+            f"== {name}, {'running' if process.running else 'ended'}\n{process.tail()}"
+            for name, process in self.processes.items()
+        )
 
     def _launch(self, name: str) -> None:
         log = self.processes[name].log

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 
@@ -13,7 +14,7 @@ from kombu import Queue
 
 from tests.integration.platform.conftest import Platform, Site
 from tests.lab.process import ServerProcess, wait_until
-from tests.lab.vai import machine
+from tests.lab.vai import WORKERS, machine
 from vai_app.cli.client import Json
 from vai_app.cli.processes import API, BEAT, PROVISION_WORKER, REQUEST_WORKER, WATCHER, command_lines
 from vai_app.dispatch import CeleryDispatcher
@@ -37,7 +38,7 @@ def in_flight(platform: Platform, new_site: Callable[..., Site]) -> InFlight:
 def assert_each_is_made_once(platform: Platform, site: Site, operations: list[Json]) -> None:
     for operation in operations:
         assert platform.vai.end(operation, seconds=90)["state"] == "succeeded"
-    assert site.names() == [f"{site.name}-{number}" for number in range(MACHINES)]
+    assert site.names() == [f"{site.name}-{number}" for number in range(len(operations))]
     assert site.witness.doubled() == []
 
 
@@ -46,6 +47,22 @@ def test_rabbitmq_is_restarted_with_operations_in_flight(platform: Platform, in_
     platform.rabbitmq.kill()
     platform.rabbitmq.start()
     assert_each_is_made_once(platform, *in_flight)
+
+
+def test_workers_outlive_a_rabbitmq_that_refuses_their_login_for_a_while(
+    platform: Platform, in_flight: InFlight
+) -> None:
+    rabbitmq, workers = platform.rabbitmq, [platform.vai.processes[name] for name in WORKERS]
+    rabbitmq.control("change_password", rabbitmq.user, "another")
+    known = [worker.log.stat().st_size for worker in workers]
+    rabbitmq.control("close_all_connections", "a test")
+    for worker, size in zip(workers, known, strict=True):
+        wait_until(partial(_was_refused, worker, size), seconds=30, what=f"{worker.name} was refused")
+    site, operations = in_flight
+    asked_meanwhile = platform.vai.create(f"{site.name}-{MACHINES}", site.name)
+    rabbitmq.control("change_password", rabbitmq.user, rabbitmq.password)
+    assert_each_is_made_once(platform, site, [*operations, asked_meanwhile])
+    assert all(worker.running for worker in workers)
 
 
 @pytest.mark.spec(24)
@@ -129,6 +146,10 @@ def test_clients_that_send_one_idempotency_key_at_once_get_one_operation(platfor
     assert len(ids) == 1
     assert platform.vai.end({"id": ids.pop()})["state"] == "succeeded"
     assert site.names() == ["web-once"]
+
+
+def _was_refused(worker: ServerProcess, known: int) -> bool:
+    return b"ACCESS_REFUSED" in worker.log.read_bytes()[known:]
 
 
 def answered(platform: Platform, path: str) -> bool:

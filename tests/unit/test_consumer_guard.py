@@ -1,4 +1,4 @@
-"""A worker that is connected and does not get ready ends; one that waits for its broker, or is ready, does not."""
+"""A worker that is connected and does not consume ends; one that waits for its broker, or is ready, does not."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import textwrap
 PRELUDE = """
 import time
 from vai_app.domain.errors import ServiceUnavailable
-from vai_app.start_guard import StartGuard
+from vai_app.consumer_guard import ConsumerGuard
 
 def away():
     raise ServiceUnavailable("away")
@@ -16,7 +16,7 @@ def away():
 
 
 def run(program: str) -> "subprocess.CompletedProcess[str]":
-    """Run a process that guards its start."""
+    """Run a process that is guarded."""
     return subprocess.run(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(program)],
         check=False,
@@ -32,12 +32,12 @@ def test_a_worker_that_hangs_though_the_broker_answers_says_where_and_ends() -> 
         def waits_for_an_answer_that_was_lost():
             time.sleep(50)
 
-        StartGuard(lambda: None, 0.05).begin()
+        ConsumerGuard(lambda: None, 0.05).begin()
         waits_for_an_answer_that_was_lost()
         """
     )
     assert ended.returncode == os.EX_SOFTWARE
-    assert "does not get ready" in ended.stderr
+    assert "does not consume" in ended.stderr
     assert "in waits_for_an_answer_that_was_lost" in ended.stderr
 
 
@@ -51,7 +51,7 @@ def test_a_worker_whose_broker_is_away_is_left_alone_however_long() -> None:
             if len(looks) % 2:
                 away()
 
-        StartGuard(ping, 0.01).begin()
+        ConsumerGuard(ping, 0.01).begin()
         while len(looks) < 20:
             time.sleep(0.01)
         """
@@ -63,7 +63,7 @@ def test_a_worker_that_got_ready_is_asked_about_no_more() -> None:
     ended = run(
         """
         looks = []
-        guard = StartGuard(lambda: looks.append(1), 0.2)
+        guard = ConsumerGuard(lambda: looks.append(1), 0.2)
         guard.begin()
         guard.end()
         time.sleep(1)
