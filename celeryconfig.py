@@ -22,8 +22,10 @@ broker_pool_limit = 32
 # With heartbeats the worker's event loop reads from the connection for events while pool threads publish on it, and
 # both can wait for ever for what the other has read. A dead peer is noticed by TCP keep-alive instead.
 broker_heartbeat = 0
+# Celery declares 28 queues for delays, which no message of VAI uses: as quorum queues they slow the start of RabbitMQ.
+broker_native_delayed_delivery_queue_type = "classic"
 broker_transport_options = (
-    {"confirm_publish": True, "read_timeout": 30, "write_timeout": 10}
+    {"confirm_publish": True, "read_timeout": 15, "write_timeout": 10}
     if _rabbitmq
     else {"visibility_timeout": 300, "socket_timeout": 30, "socket_connect_timeout": 4}
 )
