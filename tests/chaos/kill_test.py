@@ -18,7 +18,6 @@ from tests.lab.rabbitmq import RabbitMQ
 from tests.lab.vai import Vai
 from tests.lab.valkey import Valkey
 from vai_app.cli.client import Json
-from vai_app.cli.processes import BEAT
 
 RABBITMQ = "rabbitmq"
 CLIENTS = 16
@@ -173,10 +172,7 @@ class KillTest:
     def _settle(self, kept: list[Kept]) -> None:
         """Compare each site with what was promised: with the kept machines, and again without them."""
         self._note_endless()
-        # A beat that lost its lock with its connection ends by design, and 'vai up' starts it again.
-        self._report.ended = [
-            each.name for each in self._vai.processes.values() if not each.running and each.name != BEAT
-        ]
+        self._report.ended = [each.name for each in self._vai.processes.values() if not each.running]
         if self._report.endless or self._report.ended:
             print(self._vai.condition())
         self._compare(kept)
