@@ -14,14 +14,18 @@ from vai_app.domain.errors import VaiError
 pytestmark = pytest.mark.spec(28)
 
 
-def waits_for(vai: Vai, operation: Json, word: str) -> Callable[[], bool]:
-    """Return whether the operation says what it waits for."""
+def await_waiting(vai: Vai, operation: Json, word: str = "") -> None:
+    """Wait until the operation says what it waits for."""
 
     def told() -> bool:
         waiting = vai.client.get(f"/operations/{operation['id']}")["waiting_for"]
         return waiting is not None and word in waiting["detail"]
 
-    return told
+    try:
+        wait_until(told, seconds=20, what="the operation says that it waits")
+    except TimeoutError as error:
+        error.add_note(f"{vai.client.get('/operations/' + operation['id'])}\n{vai.condition()}")
+        raise
 
 
 def test_a_machine_is_made_shown_and_removed_with_nothing_left(vai: Vai, site: Site) -> None:
@@ -87,7 +91,7 @@ def test_a_template_that_is_missing_is_named(vai: Vai, site: Site) -> None:
 def test_a_vcenter_that_answers_503_is_waited_for(vai: Vai, site: Site) -> None:
     site.vcsim.http_status(503)
     operation = vai.create("web-503", site.name)
-    wait_until(waits_for(vai, operation, ""), seconds=20, what="the operation says that it waits")
+    await_waiting(vai, operation)
     site.vcsim.http_status(0)
     assert vai.end(operation, seconds=90)["state"] == "succeeded"
     assert site.names() == ["web-503"]
