@@ -67,5 +67,5 @@ redbeat_redis_url, redbeat_redis_options = without_credentials(_settings.redis_u
 redbeat_key_prefix = "vai:beat:"
 # A dead beat's lock lives five times this long.
 beat_max_loop_interval = 2
-beat_scheduler = "redbeat.RedBeatScheduler"
+beat_scheduler = "vai_app.enduring_beat:EnduringScheduler"
 beat_schedule = BEAT_SCHEDULE

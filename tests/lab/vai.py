@@ -55,9 +55,6 @@ class Vai:
             name: ServerProcess(name, command, folder, self.environment) for name, command in commands.items()
         }
         self._log_sizes: dict[str, int] = {}
-        self._stopping = threading.Event()
-        self._beat_lock = threading.Lock()
-        self._beat_wanted = False
         self.client = ApiClient(f"http://127.0.0.1:{self.settings.api_port}", self.token)
 
     def start(self) -> None:
@@ -69,14 +66,9 @@ class Vai:
             self._launch(name)
         for name in self.processes:
             self._await(name)
-        self._stopping.clear()
-        threading.Thread(target=self._tend_beat, name="tends-beat", daemon=True).start()
 
     def stop(self) -> None:
         """End every process, all at once."""
-        self._stopping.set()
-        with self._beat_lock:
-            self._beat_wanted = False
         threads = [threading.Thread(target=process.stop) for process in self.processes.values()]
         for thread in threads:
             thread.start()
@@ -85,15 +77,11 @@ class Vai:
 
     def kill(self, name: str) -> None:
         """Kill a process and its children with SIGKILL."""
-        with self._beat_lock:
-            if name == BEAT:
-                self._beat_wanted = False
-            self.processes[name].kill()
+        self.processes[name].kill()
 
     def restart(self, name: str) -> None:
         """Start a process that was killed and wait until it serves."""
-        with self._beat_lock:
-            self._launch(name)
+        self._launch(name)
         self._await(name)
 
     @contextmanager
@@ -145,15 +133,7 @@ class Vai:
             for name, process in self.processes.items()
         )
 
-    def _tend_beat(self) -> None:
-        """Start a beat that ended by itself, as 'vai up' does: it does so when its broker is away for long."""
-        while not self._stopping.wait(0.5):
-            with self._beat_lock:
-                if self._beat_wanted and not self.processes[BEAT].running:
-                    self._launch(BEAT)
-
     def _launch(self, name: str) -> None:
-        self._beat_wanted = self._beat_wanted or name == BEAT
         log = self.processes[name].log
         self._log_sizes[name] = log.stat().st_size if log.exists() else 0
         self.processes[name].start(lambda: True)

@@ -49,20 +49,21 @@ def test_rabbitmq_is_restarted_with_operations_in_flight(platform: Platform, in_
     assert_each_is_made_once(platform, *in_flight)
 
 
-def test_workers_outlive_a_rabbitmq_that_refuses_their_login_for_a_while(
+def test_workers_and_beat_outlive_a_rabbitmq_that_refuses_their_login_for_a_while(
     platform: Platform, in_flight: InFlight
 ) -> None:
-    rabbitmq, workers = platform.rabbitmq, [platform.vai.processes[name] for name in WORKERS]
+    rabbitmq, processes = platform.rabbitmq, [platform.vai.processes[name] for name in (*WORKERS, BEAT)]
     rabbitmq.control("change_password", rabbitmq.user, "another")
-    known = [worker.log.stat().st_size for worker in workers]
+    known = [process.log.stat().st_size for process in processes]
     rabbitmq.control("close_all_connections", "a test")
-    for worker, size in zip(workers, known, strict=True):
-        wait_until(partial(_was_refused, worker, size), seconds=30, what=f"{worker.name} was refused")
+    for process, size in zip(processes, known, strict=True):
+        refused = partial(_has_logged, process, "ACCESS_REFUSED", since=size)
+        wait_until(refused, seconds=30, what=f"{process.name} was refused")
     site, operations = in_flight
     asked_meanwhile = platform.vai.create(f"{site.name}-{MACHINES}", site.name)
     rabbitmq.control("change_password", rabbitmq.user, rabbitmq.password)
     assert_each_is_made_once(platform, site, [*operations, asked_meanwhile])
-    assert all(worker.running for worker in workers)
+    assert all(process.running for process in processes)
 
 
 @pytest.mark.spec(24)
@@ -91,9 +92,6 @@ def test_a_second_beat_waits_for_the_first_and_takes_over_when_it_is_killed(
 ) -> None:
     vai = platform.vai
     schedule = redis.Redis.from_url(platform.valkey.url)
-    # A beat that lost its lock with a restarted Valkey has ended; 'vai up' would have started it again.
-    vai.kill(BEAT)
-    vai.restart(BEAT)
     wait_until(lambda: schedule.get(LOCK) is not None, seconds=60, what="the first beat holds the lock")
     first = schedule.get(LOCK)
     second = ServerProcess("second-beat", command_lines(vai.settings)[BEAT], tmp_path, vai.environment)
@@ -109,6 +107,26 @@ def test_a_second_beat_waits_for_the_first_and_takes_over_when_it_is_killed(
     finally:
         second.stop()
         vai.restart(BEAT)
+
+
+def test_beat_starts_without_its_broker_and_outlives_a_valkey_that_forgets_its_lock(
+    platform: Platform, site: Site
+) -> None:
+    vai, beat = platform.vai, platform.vai.processes[BEAT]
+    schedule = redis.Redis.from_url(platform.valkey.url)
+    vai.kill(BEAT)
+    platform.rabbitmq.stop()
+    known = beat.log.stat().st_size
+    vai.restart(BEAT)
+    wait_until(partial(_has_logged, beat, "Beat goes on", since=known), seconds=60, what="beat misses its broker")
+    schedule.delete(LOCK)
+    platform.valkey.kill()
+    platform.valkey.start()
+    operation = vai.create("web-late", site.name)
+    platform.rabbitmq.start()
+    assert vai.end(operation, seconds=60)["state"] == "succeeded"
+    assert beat.running
+    assert schedule.get(LOCK) is not None
 
 
 def test_messages_that_come_many_times_make_one_machine(platform: Platform, in_flight: InFlight) -> None:
@@ -148,8 +166,8 @@ def test_clients_that_send_one_idempotency_key_at_once_get_one_operation(platfor
     assert site.names() == ["web-once"]
 
 
-def _was_refused(worker: ServerProcess, known: int) -> bool:
-    return b"ACCESS_REFUSED" in worker.log.read_bytes()[known:]
+def _has_logged(process: ServerProcess, words: str, *, since: int) -> bool:
+    return words.encode() in process.log.read_bytes()[since:]
 
 
 def answered(platform: Platform, path: str) -> bool:
