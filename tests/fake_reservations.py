@@ -38,6 +38,10 @@ class InMemoryReservations:
         with self._lock:
             return [each for each in self._held.values() if each.datacenter_id == datacenter_id]
 
+    def total_in(self, datacenter_id: str) -> Amounts:
+        held = [total_of(each.room) for each in self.of_datacenter(datacenter_id)]
+        return {name: sum(each[name] for each in held) for name in DIMENSIONS}
+
     def accounts(self, datacenter_id: str) -> Sequence[Account]:
         with self._lock:
             return [each for each in self._accounts.values() if each.datacenter_id == datacenter_id]

@@ -53,6 +53,17 @@ def book(store: AnyStore) -> ReservationRepository:
     return store.reservations
 
 
+def test_the_total_of_a_datacenter_is_the_sum_of_its_reservations(book: ReservationRepository) -> None:
+    assert book.total_in("dc-1") == {"machines": 0, "cpus": 0, "memory_mib": 0, "disk_gib": 0}
+    for number in range(2):
+        assert book.take(a_reservation(f"vm-{number}"), None) is None
+    elsewhere = replace(a_reservation("vm-9"), datacenter_id="dc-2", host=None, datastore=None)
+    assert book.take(elsewhere, None) is None
+    assert book.total_in("dc-1") == {"machines": 2, "cpus": 4, "memory_mib": 2048, "disk_gib": 20}
+    book.release("vm-0")
+    assert book.total_in("dc-1") == {"machines": 1, "cpus": 2, "memory_mib": 1024, "disk_gib": 10}
+
+
 def assert_sums(book: ReservationRepository) -> None:
     """The accounts hold what the reservations say, and never more than their limits."""
     held: dict[str, Counter[str]] = {account.id: Counter() for account in ACCOUNTS}

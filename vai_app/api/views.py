@@ -212,8 +212,19 @@ class DatastoreCapacityView:
 
 
 @dataclass(slots=True)
+class QuotaCapacityView:
+    """One dimension of what the hypervisor lets VAI's account have in all, in MiB for memory."""
+
+    dimension: str  # machines, cpus, memory_mib
+    allocatable: int
+    used: int
+    reserved: int
+    free: int
+
+
+@dataclass(slots=True)
 class CapacityView:
-    """The sums over the hosts that are up, and over the accessible datastores; and each by itself."""
+    """The sums over the hosts that are up, and over the accessible datastores; each by itself; and the quota."""
 
     hosts: int
     hosts_up: int
@@ -225,6 +236,7 @@ class CapacityView:
     free_disk_gib: int
     by_host: Sequence[HostCapacityView]
     by_datastore: Sequence[DatastoreCapacityView]
+    quota: Sequence[QuotaCapacityView]
     observed_at: datetime | None
 
 
@@ -460,6 +472,10 @@ def capacity_view(capacity: DatacenterCapacity) -> CapacityView:
                 free_gib=each.free_gib,
             )
             for each in capacity.datastores
+        ],
+        quota=[
+            QuotaCapacityView(each.dimension, each.allocatable, each.used, each.reserved, each.free)
+            for each in capacity.quota
         ],
         observed_at=capacity.datacenter.observed_at,
     )

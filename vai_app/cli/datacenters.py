@@ -15,7 +15,7 @@ from vai_app.domain.datacenters import PlacementStrategy
 app = typer.Typer(help="Datacenters: register, watch over, forget.", no_args_is_help=True)
 
 Datacenter = Annotated[str, typer.Argument(help="Name or id of a datacenter.")]
-_BY_PART = ("by_host", "by_datastore")
+_BY_PART = ("by_host", "by_datastore", "quota")
 _PASSWORD_VARIABLE = "VAI_DATACENTER_PASSWORD"  # noqa: S105 - the name of a variable
 
 
@@ -228,6 +228,9 @@ def _print_capacity(found: Json) -> None:
     print_table("Hosts: CPUs / MiB", ("name", "state", "allocatable", "by others", "reserved", "free"), hosts)
     stores = [(store["name"], *(str(store[f"{kind}_gib"]) for kind in kinds)) for store in found["by_datastore"]]
     print_table("Datastores: GiB", ("name", "allocatable", "by others", "reserved", "free"), stores)
+    quota = [(each["dimension"].replace("_", " "), *(str(each[kind]) for kind in kinds)) for each in found["quota"]]
+    if quota:
+        print_table("Quota of VAI's account", ("", "allocatable", "by others", "reserved", "free"), quota)
 
 
 def _print_inventory(found: Json) -> None:

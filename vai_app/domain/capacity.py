@@ -61,12 +61,28 @@ class DatastoreCapacity:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaCapacity:
+    """One dimension (``machines``, ``cpus``, ``memory_mib``) of what the hypervisor lets VAI's account have in all."""
+
+    dimension: str
+    allocatable: int
+    used: int = 0
+    reserved: int = 0
+
+    @property
+    def free(self) -> int:
+        """What further machines may take; the hypervisor itself has the last word."""
+        return self.allocatable - self.used - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
 class DatacenterCapacity:
     """One datacenter at one moment. Without hosts, its hypervisor shows none and chooses itself."""
 
     datacenter: Datacenter
     hosts: tuple[HostCapacity, ...] = ()
     datastores: tuple[DatastoreCapacity, ...] = ()
+    quota: tuple[QuotaCapacity, ...] = ()
 
 
 def room_of(size: Size) -> Room:

@@ -71,6 +71,17 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderQuota:
+    """What the hypervisor lets VAI's account have in all, and what is used of it, by VAI's machines and by others.
+
+    By dimension: ``machines``, ``cpus``, ``memory_mib``. One that is not limited is in neither.
+    """
+
+    limit: dict[str, int]
+    used: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """Everything of a datacenter but its machines, read in one bulk request."""
 
@@ -79,6 +90,7 @@ class Inventory:
     datastores: tuple[Datastore, ...] = ()
     networks: tuple[Network, ...] = ()
     images: tuple[Image, ...] = ()
+    quota: ProviderQuota | None = None  # where the hypervisor limits VAI's account
     capabilities: tuple[str, ...] | None = None  # of its driver with this account; unknown before the first listing
 
     def host(self, named: str) -> Host | None:

@@ -169,7 +169,7 @@ class Hypervisor(Machines, Tasks):
 
     @abstractmethod
     def observe_inventory(self) -> Inventory:
-        """Return clusters, hosts, datastores, networks and images, in one bulk read per kind at most."""
+        """Return clusters, hosts, datastores, networks, images and quota, in one bulk read per kind at most."""
 
     @abstractmethod
     def close(self) -> None:

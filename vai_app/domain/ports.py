@@ -361,8 +361,12 @@ class ReservationRepository(Protocol):
         """Return all reservations in a datacenter."""
         ...
 
+    def total_in(self, datacenter_id: str) -> Amounts:
+        """Return the sum of all reservations in a datacenter, every dimension."""
+        ...
+
     def accounts(self, datacenter_id: str) -> Sequence[Account]:
-        """Return the accounts of a datacenter's hosts and datastores."""
+        """Return the accounts of a datacenter's hosts and datastores, and of its hypervisor's quota."""
         ...
 
     def account(self, account_id: str) -> Account | None:

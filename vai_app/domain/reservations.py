@@ -44,9 +44,10 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is reserved at one host, datastore or tenant.
+    """What is reserved at one host or datastore, or by one tenant.
 
-    ``limit`` is what VAI's machines may hold together; ``used`` is what others take and the limit leaves out.
+    ``limit`` is what VAI's machines may hold together; ``used`` is what others take and the limit leaves out. In the
+    account of a hypervisor's quota nothing is reserved: all reservations of the datacenter count.
     """
 
     id: str
@@ -75,6 +76,11 @@ def datastore_account(datacenter_id: str, ref: str) -> str:
     return f"datastore/{datacenter_id}/{ref}"
 
 
+def quota_account(datacenter_id: str) -> str:
+    """Return the id of the account of what the hypervisor lets VAI's account have."""
+    return f"quota/{datacenter_id}"
+
+
 def tenant_account(tenant: str) -> str:
     """Return the id of a tenant's account."""
     return f"tenant/{tenant}"
@@ -91,7 +97,7 @@ def tenant_of(account_id: str) -> str:
 
 
 def total_of(room: Room) -> dict[str, int]:
-    """Return what one machine of this room counts for in its tenant's account."""
+    """Return what one machine of this room counts for in its tenant's account, and in a hypervisor's quota."""
     return {"machines": 1, "cpus": room.cpus, "memory_mib": room.memory_mib, "disk_gib": room.disk_gib}
 
 

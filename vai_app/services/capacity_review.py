@@ -8,7 +8,7 @@ from vai_app.domain.capacity import Room
 from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.errors import NotFound
 from vai_app.domain.ports import Clock, MachineRepository, OperationRepository, ReservationRepository
-from vai_app.domain.reservations import Reservation, datastore_account, host_account
+from vai_app.domain.reservations import Reservation, datastore_account, host_account, quota_account, total_of
 from vai_app.domain.virtual_machines import MachineObservation, MachineState, Power, VirtualMachine
 from vai_app.services.resource_manager import accounts_of, seen_in
 
@@ -145,6 +145,12 @@ def _used(
         own = sum(counted[each].room.disk_gib for each in ours if counted[each].datastore == store.ref)
         others = max(0, store.capacity_gib - store.free_gib - own)
         used[datastore_account(datacenter.id, store.ref)] = {"disk_gib": others}
+    quota = datacenter.inventory.quota
+    if quota is not None:
+        totals = [total_of(counted[each].room) for each in ours]
+        used[quota_account(datacenter.id)] = {
+            name: max(0, taken - sum(total[name] for total in totals)) for name, taken in quota.used.items()
+        }
     return used
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from vai_app.domain.capacity import DatacenterCapacity, DatastoreCapacity, HostCapacity, Room
+from vai_app.domain.capacity import DatacenterCapacity, DatastoreCapacity, HostCapacity, QuotaCapacity, Room
 from vai_app.domain.consumption import Consumption, Period, consumed
 from vai_app.domain.datacenters import Datacenter, Datastore, Host, PlacementSettings
 from vai_app.domain.errors import CapacityShort
@@ -17,6 +17,7 @@ from vai_app.domain.reservations import (
     Reservation,
     datastore_account,
     host_account,
+    quota_account,
     tenant_account,
 )
 from vai_app.domain.virtual_machines import Location, Size
@@ -47,8 +48,9 @@ class ResourceManager:
         return [self._capacity_of(self._datacenters.get(each)) for each in datacenter_ids]
 
     def unreserved(self, datacenter_id: str) -> DatacenterCapacity:
-        """Return a datacenter as if nothing were reserved in it. Raises NotFound."""
-        return _capacity(self._datacenters.get(datacenter_id), {})
+        """Return a datacenter as if nothing were reserved in it, or used of its quota. Raises NotFound."""
+        capacity = _capacity(self._datacenters.get(datacenter_id), {}, {})
+        return replace(capacity, quota=tuple(replace(each, used=0) for each in capacity.quota))
 
     def reserve(self, machine_id: str, datacenter_id: str, location: Location, room: Room, owner: Owner) -> bool:
         """Reserve room at a host and datastore and in the tenant's quota, all or nothing. Raises QuotaExceeded."""
@@ -118,7 +120,9 @@ class ResourceManager:
         return short
 
     def _capacity_of(self, datacenter: Datacenter) -> DatacenterCapacity:
-        return _capacity(datacenter, {each.id: each for each in self._reservations.accounts(datacenter.id)})
+        known = {each.id: each for each in self._reservations.accounts(datacenter.id)}
+        total = self._reservations.total_in(datacenter.id) if datacenter.inventory.quota is not None else {}
+        return _capacity(datacenter, known, total)
 
 
 def allocatable(host: Host, settings: PlacementSettings) -> Room:
@@ -134,7 +138,7 @@ def allocatable_gib(store: Datastore, settings: PlacementSettings) -> int:
 
 
 def accounts_of(datacenter: Datacenter, used: Mapping[str, Amounts] | None = None) -> list[Account]:
-    """Return the accounts of hosts and datastores; without ``used``, all that the hypervisor shows is others' use."""
+    """Return the accounts of hosts, datastores and quota; without ``used``, all the hypervisor shows is others' use."""
     found = []
     for host in datacenter.inventory.hosts:
         name, most = host_account(datacenter.id, host.ref), allocatable(host, datacenter.placement)
@@ -147,6 +151,12 @@ def accounts_of(datacenter: Datacenter, used: Mapping[str, Amounts] | None = Non
         taken = {"disk_gib": store.capacity_gib - store.free_gib}
         taken = dict(used.get(name, {"disk_gib": 0})) if used is not None else taken
         limit = {"disk_gib": allocatable_gib(store, datacenter.placement) - taken["disk_gib"]}
+        found.append(Account(name, datacenter.id, limit=limit, used=taken))
+    quota = datacenter.inventory.quota
+    if quota is not None:
+        name = quota_account(datacenter.id)
+        taken = dict(used[name] if used is not None else quota.used)
+        limit = {dimension: most - taken[dimension] for dimension, most in quota.limit.items()}
         found.append(Account(name, datacenter.id, limit=limit, used=taken))
     return found
 
@@ -162,8 +172,11 @@ def seen_in(wanted: Reservation, datacenter: Datacenter) -> Reservation:
     )
 
 
-def _capacity(datacenter: Datacenter, known: Mapping[str, Account]) -> DatacenterCapacity:
-    """Return what the accounts, by id, leave of a datacenter; nothing is reserved where there is none yet."""
+def _capacity(datacenter: Datacenter, known: Mapping[str, Account], total: Amounts) -> DatacenterCapacity:
+    """Return what the accounts, by id, leave of a datacenter; nothing is reserved where there is none yet.
+
+    ``total`` is the sum of all reservations there, where its hypervisor has a quota.
+    """
     fresh = {each.id: each for each in accounts_of(datacenter)}
     hosts = []
     for host in datacenter.inventory.hosts:
@@ -178,7 +191,13 @@ def _capacity(datacenter: Datacenter, known: Mapping[str, Account]) -> Datacente
         account = known.get(name, fresh[name])
         used, reserved = account.used.get("disk_gib", 0), account.reserved.get("disk_gib", 0)
         datastores.append(DatastoreCapacity(store, allocatable_gib(store, datacenter.placement), used, reserved))
-    return DatacenterCapacity(datacenter, tuple(hosts), tuple(datastores))
+    quota = []
+    if datacenter.inventory.quota is not None:
+        name = quota_account(datacenter.id)
+        others = known.get(name, fresh[name]).used
+        for dimension, most in datacenter.inventory.quota.limit.items():
+            quota.append(QuotaCapacity(dimension, most, others.get(dimension, 0), total.get(dimension, 0)))
+    return DatacenterCapacity(datacenter, tuple(hosts), tuple(datastores), tuple(quota))
 
 
 def _room(amounts: Amounts) -> Room:

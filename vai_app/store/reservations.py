@@ -87,8 +87,18 @@ class MongoReservations:
         """Return all reservations in a datacenter."""
         return [_reservation(each) for each in self._reservations.find({"datacenter_id": datacenter_id})]
 
+    def total_in(self, datacenter_id: str) -> Amounts:
+        """Return what is reserved in a datacenter."""
+        sums = {name: {"$sum": f"$room.{name}"} for name in DIMENSIONS} | {"machines": {"$sum": 1}}
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"datacenter_id": datacenter_id}},
+            {"$group": {"_id": None, **sums}},
+        ]
+        found = next(iter(self._reservations.aggregate(pipeline)), {})
+        return {name: found.get(name, 0) for name in DIMENSIONS}
+
     def accounts(self, datacenter_id: str) -> Sequence[Account]:
-        """Return the accounts of a datacenter's hosts and datastores."""
+        """Return the accounts of a datacenter's hosts and datastores, and of its hypervisor's quota."""
         return [_account(each) for each in self._accounts.find({"datacenter_id": datacenter_id})]
 
     def account(self, account_id: str) -> Account | None:

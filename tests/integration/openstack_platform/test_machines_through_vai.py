@@ -208,8 +208,8 @@ def test_a_project_whose_quota_is_used_up_leads_to_a_machine_at_the_vcenter_if_t
     poor = openstack_cloud.new_project()
     with openstack_cloud.admin.connect() as admin:
         identity: Any = admin.identity
-        compute: Any = admin.compute
-        compute.update_quota_set(identity.find_project(poor.project), instances=0)
+        network: Any = admin.network
+        network.update_quota(identity.find_project(poor.project).id, ports=0)  # which no listing shows
     _register(site.vai, "poor", poor)
     asked = {"memory_mib": 512, "cpus": 1, "disk_gib": 1, "image": IMAGE, "networks": [NETWORK]}
     refused = site.vai.end(site.vai.create("guest", "poor", **asked, placement={"elsewhere": "never"}))
@@ -224,6 +224,34 @@ def test_a_project_whose_quota_is_used_up_leads_to_a_machine_at_the_vcenter_if_t
     assert vsphere.names() == ["guest"]
     assert site.delete(made["machine_id"])["state"] == "succeeded"
     assert vsphere.names() == []
+
+
+def test_a_projects_quota_is_known_room_and_what_is_deleted_gives_it_back_at_once(
+    site: Site, openstack_cloud: Cloud
+) -> None:
+    api = site.vai.client
+    small = openstack_cloud.new_project()
+    with openstack_cloud.admin.connect() as admin:
+        identity: Any = admin.identity
+        compute: Any = admin.compute
+        compute.update_quota_set(identity.find_project(small.project), instances=1)
+    _register(site.vai, "small", small)
+    asked = {"memory_mib": 512, "cpus": 1, "disk_gib": 1, "image": IMAGE, "networks": [NETWORK]}
+    first = site.vai.end(site.vai.create("first", "small", **asked), seconds=_SECONDS)
+    assert first["state"] == "succeeded", first["problem"]
+    quota = {each["dimension"]: each for each in api.get("/datacenters/small/capacity")["quota"]}
+    assert set(quota) == {"machines"}, "what the lab's Nova does not limit is left out"
+    assert [quota["machines"][kind] for kind in ("allocatable", "used", "reserved", "free")] == [1, 0, 1, 0]
+
+    second = site.vai.end(site.vai.create("second", "small", **asked, placement={"elsewhere": "never"}))
+    assert (second["state"], second["problem"]["type"]) == ("rejected", "/problems/quota-exceeded")
+    assert "0 of the 1 machines of its own quota free" in second["problem"]["detail"]
+
+    assert site.delete(first["machine_id"])["state"] == "succeeded"
+    again = site.vai.end(site.vai.create("second", "small", **asked), seconds=_SECONDS)
+    assert again["state"] == "succeeded", again["problem"]
+    assert site.delete(again["machine_id"])["state"] == "succeeded"
+    api.change_configuration("PATCH", "/datacenters/small", {"enabled": False})
 
 
 def test_one_script_makes_a_machine_on_openstack_and_vsphere_alike(site: Site, vsphere: Vsphere) -> None:

@@ -3,7 +3,7 @@
 ``arrays`` decides the same for many hosts at once; a property test holds the two together.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -113,6 +113,7 @@ def datacenter_checks(capacity: DatacenterCapacity, ask: PlacementAsk) -> list[C
         needed = needed_by(ask.spec)
         if needed and inventory.capabilities is not None:
             checks.append(_capable(needed, inventory.capabilities))
+        checks += _quota(capacity, ask.room)
         if ask.spec.image is not None:
             images = {name for image in inventory.images for name in (image.ref, image.name)}
             checks.append(_named(CheckName.IMAGE, "image", [ask.spec.image], images))
@@ -131,6 +132,16 @@ def _capable(needed: Collection[str], able: Collection[str]) -> Check:
     lacking = sorted({*needed} - {*able})
     detail = f"it cannot give a machine: {', '.join(lacking)}" if lacking else f"it can: {', '.join(sorted(needed))}"
     return Check(CheckName.CAPABILITY, not lacking, detail)
+
+
+def _quota(capacity: DatacenterCapacity, room: Room) -> Iterator[Check]:
+    """Yield whether the hypervisor's own quota leaves room; it has the last word when it is asked."""
+    asked = {"machines": (1, "machines"), "cpus": (room.cpus, "CPUs"), "memory_mib": (room.memory_mib, "MiB")}
+    for each in capacity.quota:
+        wanted, unit = asked[each.dimension]
+        free = max(each.free, 0)
+        detail = f"{wanted} {unit} asked, {free} of the {each.allocatable} {unit} of its own quota free"
+        yield Check(CheckName.QUOTA, wanted <= free, detail, wanted, free)
 
 
 def judge_host(capacity: DatacenterCapacity, host: HostCapacity, ask: PlacementAsk) -> HostVerdict:

@@ -20,6 +20,7 @@ from vai_app.drivers.openstack.mapping import (
     network_of,
     observation_of,
     power_of,
+    quota_of,
 )
 from vai_app.drivers.openstack.options import parse_options
 from vai_app.drivers.openstack.session import Session
@@ -175,16 +176,18 @@ class OpenStackHypervisor(Hypervisor):
         return self._tasks.wait(refs, timeout_seconds)
 
     def observe_inventory(self) -> Inventory:
-        """Read images, networks and, where the account may see them, hosts with what Placement counts."""
+        """Read quota, images, networks and, where the account may see them, hosts with what Placement counts."""
         hosts: list[Row] = []
         if self._session.is_administrator:
             hosts = list(self._session.pages("compute", "/os-hypervisors/detail", "hypervisors"))
         counted = self._counted() if hosts else {}
+        limits = self._session.get("compute", "/limits")["limits"]["absolute"]
         nothing: tuple[dict[str, Row], dict[str, int]] = ({}, {})
         return Inventory(
             hosts=tuple(host_of(row, *counted.get(row["hypervisor_hostname"], nothing)) for row in hosts),
             networks=tuple(network_of(row) for row in self._session.pages("network", "/networks", "networks")),
             images=tuple(image_of(row) for row in self._session.pages("image", "/images", "images")),
+            quota=quota_of(limits),
         )
 
     def _server(self, ref: str) -> Row:

@@ -26,7 +26,7 @@ from vai_app.domain.errors import (
 )
 
 _NO_HOST = re.compile(r"no valid host|exceeded maximum number of retries|insufficient .*resources", re.IGNORECASE)
-_QUOTA = re.compile(r"quota|exceeded for|over limit", re.IGNORECASE)
+_QUOTA = re.compile(r"quota|exceeded for|ports exceeded|over limit", re.IGNORECASE)
 _BUSY = re.compile(r"task_state|being (used|updated)|vm_state building", re.IGNORECASE)
 _LONGEST_DETAIL = 300
 # The first that fits an answer's status and its words.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vai_app.domain.datacenters import Host, HostState, Image, Network
+from vai_app.domain.datacenters import Host, HostState, Image, Network, ProviderQuota
 from vai_app.domain.errors import InvalidRequest
 from vai_app.domain.virtual_machines import MachineObservation, Making, Mark, Power, Size
 
@@ -111,6 +111,22 @@ def host_of(hypervisor: Row, inventories: Mapping[str, Row], usages: Mapping[str
         used_cpus=int(usages.get("VCPU", 0)),
         used_memory_mib=int(usages.get("MEMORY_MB", 0)),
         own_ratios=True,
+    )
+
+
+def quota_of(limits: Row) -> ProviderQuota | None:
+    """Return the project's quota as Nova's limits show it: -1 is no limit; ``None`` where nothing is limited."""
+    names = {
+        "machines": ("maxTotalInstances", "totalInstancesUsed"),
+        "cpus": ("maxTotalCores", "totalCoresUsed"),
+        "memory_mib": ("maxTotalRAMSize", "totalRAMUsed"),
+    }
+    limited = {dimension: each for dimension, each in names.items() if limits.get(each[0], -1) >= 0}
+    if not limited:
+        return None
+    return ProviderQuota(
+        limit={dimension: limits[most] for dimension, (most, _) in limited.items()},
+        used={dimension: limits[used] for dimension, (_, used) in limited.items()},
     )
 
 

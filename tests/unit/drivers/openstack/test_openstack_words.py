@@ -9,6 +9,7 @@ from keystoneauth1 import exceptions
 from openstack import exceptions as sdk
 from requests import Response
 
+from vai_app.domain.datacenters import ProviderQuota
 from vai_app.domain.errors import (
     CapacityShort,
     Conflict,
@@ -26,7 +27,7 @@ from vai_app.domain.errors import (
 )
 from vai_app.domain.virtual_machines import Size
 from vai_app.drivers.openstack.faults import error_of, error_of_fault, translated
-from vai_app.drivers.openstack.mapping import Flavor, choose_flavor
+from vai_app.drivers.openstack.mapping import Flavor, choose_flavor, quota_of
 from vai_app.drivers.openstack.tasks import Asked, Verb, ask, read_ref
 
 
@@ -44,6 +45,7 @@ def _answer(status: int, said: Any = None, **headers: str) -> Response:
         (400, {"badRequest": {"message": "Image x is not active."}}, InvalidRequest),
         (401, None, ProviderAuthenticationFailed),
         (403, {"forbidden": {"message": "Quota exceeded for instances: Requested 1"}}, QuotaExceeded),
+        (403, {"forbidden": {"message": "Maximum number of ports exceeded"}}, QuotaExceeded),
         (403, {"forbidden": {"message": "Policy doesn't allow it to be performed."}}, ProviderForbidden),
         (404, {"itemNotFound": {"message": "Flavor x could not be found."}}, NotFound),
         (409, {"conflictingRequest": {"message": "while it is in task_state powering-off"}}, ProviderBusy),
@@ -137,3 +139,18 @@ def test_only_a_server_that_was_just_asked_for_may_be_unseen() -> None:
     assert Asked(Verb.CREATE, "server-1", now, "ACTIVE").may_be_unseen
     assert not Asked(Verb.CREATE, "server-1", now - timedelta(minutes=2), "ACTIVE").may_be_unseen
     assert not Asked(Verb.POWER, "server-1", now, "ACTIVE").may_be_unseen
+
+
+def test_a_projects_quota_leaves_out_what_is_not_limited() -> None:
+    limits = {
+        "maxTotalInstances": 10,
+        "totalInstancesUsed": 3,
+        "maxTotalCores": -1,
+        "totalCoresUsed": 7,
+        "maxTotalRAMSize": 51200,
+        "totalRAMUsed": 2048,
+    }
+    assert quota_of(limits) == ProviderQuota(
+        limit={"machines": 10, "memory_mib": 51200}, used={"machines": 3, "memory_mib": 2048}
+    )
+    assert quota_of({name: -1 if name.startswith("max") else by for name, by in limits.items()}) is None
