@@ -51,6 +51,7 @@ def test_a_machine_may_name_its_image_and_network_by_reference(create: Create) -
 def test_the_inventory_shows_every_part_of_a_datacenter(ann: FlaskClient) -> None:
     inventory = ann.get(f"{API}/datacenters/berlin/inventory").json
     assert {"adopt", "fixed-addresses"} <= {*inventory.pop("capabilities")}
+    assert inventory.pop("quota") is None
     names = {part: [each["name"] for each in found] for part, found in inventory.items()}
     assert names == {
         "clusters": ["cluster-1"],
@@ -65,7 +66,7 @@ def test_a_datacenter_that_was_never_listed_has_nothing_to_show(vai: Installatio
     assert admin.post(f"{API}/datacenters", json=vai.datacenter_body("oslo")).status_code == 201
     capacity = admin.get(f"{API}/datacenters/oslo/capacity").json
     assert capacity.pop("observed_at") is None
-    assert (capacity.pop("by_host"), capacity.pop("by_datastore")) == ([], [])
+    assert [capacity.pop(part) for part in ("by_host", "by_datastore", "quota")] == [[], [], []]
     assert set(capacity.values()) == {0}
     assert admin.get(f"{API}/hosts?datacenter=oslo").json["items"] == []
 

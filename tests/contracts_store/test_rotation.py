@@ -86,7 +86,7 @@ def test_a_rotation_that_was_killed_hides_nothing_and_is_ended_by_the_next(
     new = file.keys()[0]
     datacenters = services.store.datacenters
     for each in list(collection_of(DatacenterDocument).find())[:sealed]:
-        assert datacenters._seal_anew(each["_id"], each["sealed_credentials"])
+        assert datacenters._seal_anew(each)
     assert _opened(other) == ALL
     assert rotate_file(file, services) == len(IDS) - sealed
     assert file.keys() == [new]

@@ -9,6 +9,7 @@ from flask_restx import Resource
 
 from vai_app.api.envelope import correlation_id_of
 from vai_app.bootstrap import Services
+from vai_app.domain.errors import NotFound
 from vai_app.services.controller import RequestContext
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,3 +52,15 @@ class Confirmed(Resource):
 def context() -> RequestContext:
     """Return who asks."""
     return cast("RequestContext", g.context)
+
+
+def is_own(tenant: str) -> bool:
+    """Whether the caller may see this tenant."""
+    return context().scope in (None, tenant)
+
+
+def require_own(tenant: str) -> None:
+    """Raise NotFound for a tenant that the caller may not see, there or not."""
+    if not is_own(tenant):
+        message = f"There is no tenant {tenant!r}. 'vai tenant list' shows those there are."
+        raise NotFound(message)

@@ -9,7 +9,7 @@ from flask import Response
 from flask_restx import Namespace
 from pydantic import Field, StringConstraints
 
-from vai_app.api.auth import Confirmed, context, correlation_id, services
+from vai_app.api.auth import Confirmed, context, correlation_id, is_own, require_own, services
 from vai_app.api.conventions import API, answer, etag, expected_revision
 from vai_app.api.documentation import documented
 from vai_app.api.requests import Body, Identifier, ObjectName, read_body
@@ -350,9 +350,7 @@ class Evaluation(Confirmed):
         """Say what would become of a request, which limits it breaks, and which roles could do it."""
         body, asking = read_body(EvaluationBody), context().principal
         tenant = body.tenant or asking.tenant
-        if tenant != asking.tenant and not asking.is_admin:
-            message = f"There is no tenant {tenant!r}."
-            raise NotFound(message)
+        require_own(tenant)
         subject = Subject(asking.name, tenant, asking.roles if body.roles is None else tuple(body.roles))
         manager, ask = services().policies, _ask(body)
         verdict, limits = manager.evaluate(subject, body.permission, ask), manager.limits_for(tenant, subject.roles)
@@ -380,7 +378,7 @@ class Tenants(Confirmed):
     @documented(tenants, 200, TenantList, may="tenants:read")
     def get(self) -> Response:
         """List the tenants that the caller may see, in order of name."""
-        found = [each for each in services().policies.list(ConfigurationKind.TENANT) if _is_own(each.value.name)]
+        found = [each for each in services().policies.list(ConfigurationKind.TENANT) if is_own(each.value.name)]
         return answer(TenantList([_tenant(each) for each in found]))
 
     @documented(tenants, 201, TenantView, body=TenantBody, problems=(409, 412), may="tenants:change")
@@ -398,9 +396,7 @@ class OneTenant(Confirmed):
     @documented(tenants, 200, TenantView, problems=(404,), may="tenants:read")
     def get(self, name: str) -> Response:
         """Show a tenant."""
-        if not _is_own(name):
-            message = f"There is no tenant {name!r}. 'vai tenant list' shows those there are."
-            raise NotFound(message)
+        require_own(name)
         return _shown(services().policies.get(ConfigurationKind.TENANT, name), _tenant)
 
     @documented(
@@ -449,12 +445,8 @@ def _shown(found: Configured, view: Any) -> Response:
     return answer(view(found), 200, etag(found.revision))
 
 
-def _is_own(tenant: str) -> bool:
-    return context().scope in (None, tenant)
-
-
 def _concerns_caller(found: Configured) -> bool:
-    return not found.value.tenants or any(_is_own(each) for each in found.value.tenants)
+    return not found.value.tenants or any(is_own(each) for each in found.value.tenants)
 
 
 def _visible_policy(name: str) -> Configured:
@@ -484,7 +476,7 @@ def _role(found: Configured) -> RoleView:
 
 def _policy(found: Configured) -> PolicyView:
     policy: Policy = found.value
-    shown = [each for each in policy.tenants if _is_own(each)]
+    shown = [each for each in policy.tenants if is_own(each)]
     return PolicyView(
         policy.name, _limits(policy.limits), list(policy.roles), shown, policy.description, found.revision
     )

@@ -9,13 +9,12 @@ from flask import Response, request
 from flask_restx import Namespace
 from pydantic import Field
 
-from vai_app.api.auth import Confirmed, context, services
+from vai_app.api.auth import Confirmed, context, require_own, services
 from vai_app.api.conventions import CSV, JSON, answer, datacenter_names
 from vai_app.api.documentation import documented
 from vai_app.api.requests import Identifier, Moment, Query, read_query
 from vai_app.api.views import Reference
 from vai_app.domain.consumption import Consumption, Period
-from vai_app.domain.errors import NotFound
 
 namespace = Namespace("consumption", description="What tenants held in datacenters")
 
@@ -64,9 +63,8 @@ class ConsumptionReport(Confirmed):
     def get(self) -> Response:
         """Report what tenants held in datacenters; as CSV with 'Accept: text/csv'."""
         query, scope = read_query(ConsumptionQuery), context().scope
-        if scope is not None and query.tenant not in (None, scope):
-            message = f"There is no tenant {query.tenant!r}."
-            raise NotFound(message)
+        if query.tenant is not None:
+            require_own(query.tenant)
         datacenter = services().datacenters.get(query.datacenter).id if query.datacenter else None
         found = services().capacity.consumption(
             tenant=query.tenant or scope,

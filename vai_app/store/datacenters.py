@@ -22,6 +22,7 @@ from vai_app.store.listings import ENDED
 
 REMEMBER_SECONDS = 1.0
 
+_SEALED = "sealed_credentials"
 _codec = Codec(Datacenter)
 _SHARED_WITH_CONNECTION = {each.name for each in fields(Datacenter)} & {each.name for each in fields(Connection)}
 
@@ -44,12 +45,12 @@ class MongoDatacenters:
     def insert(self, datacenter: Datacenter, credentials: Mapping[str, str]) -> None:
         """Store a new datacenter."""
         document = _codec.to_document(datacenter)
-        document["sealed_credentials"] = self._cipher.seal(datacenter.id, credentials)
+        document[_SEALED] = self._cipher.seal(datacenter.id, credentials)
         try:
             self._collection.insert_one(document)
         except DuplicateKeyError as error:
             raise _name_taken(datacenter.name) from error
-        self._seal_anew(document["_id"], document["sealed_credentials"])
+        self._seal_anew(document)
 
     def get(self, datacenter_id: str) -> Datacenter:
         """By id or name, at most a second old."""
@@ -71,7 +72,7 @@ class MongoDatacenters:
         document = self._document(datacenter_id)
         return Connection(
             datacenter_id=document["_id"],
-            credentials=self._cipher.open(document["_id"], document["sealed_credentials"]),
+            credentials=self._cipher.open(document["_id"], document[_SEALED]),
             **{name: document[name] for name in _SHARED_WITH_CONNECTION},
         )
 
@@ -83,7 +84,7 @@ class MongoDatacenters:
             if each.name != "credentials" and (value := getattr(change, each.name)) is not None
         }
         if change.credentials is not None:
-            changes["sealed_credentials"] = self._cipher.seal(datacenter_id, change.credentials)
+            changes[_SEALED] = self._cipher.seal(datacenter_id, change.credentials)
         try:
             document = self._collection.find_one_and_update(
                 {"_id": datacenter_id, "revision": revision},
@@ -95,7 +96,7 @@ class MongoDatacenters:
         self._forget()
         if document is None:
             raise self._stale(datacenter_id)
-        self._seal_anew(document["_id"], document["sealed_credentials"])
+        self._seal_anew(document)
         return _codec.from_document(document)
 
     def seal_all_anew(self) -> int:
@@ -103,17 +104,10 @@ class MongoDatacenters:
 
         Raises ServiceUnavailable when the credentials of a datacenter cannot be opened; nothing of them is changed.
         """
-        found = self._collection.find({}, {"sealed_credentials": 1})
-        return sum(self._seal_anew(each["_id"], each["sealed_credentials"]) for each in found)
+        return sum(self._seal_anew(each) for each in self._collection.find({}, {_SEALED: 1}))
 
-    def _seal_anew(self, datacenter_id: str, sealed: str) -> bool:
-        """Seal with the newest key, unless it is; what another changed meanwhile is left to him."""
-        if self._cipher.is_newest(sealed):
-            return False
-        fresh = self._cipher.seal(datacenter_id, self._cipher.open(datacenter_id, sealed))
-        wanted = {"_id": datacenter_id, "sealed_credentials": sealed}
-        self._collection.update_one(wanted, {"$set": {"sealed_credentials": fresh}})
-        return True
+    def _seal_anew(self, document: Mapping[str, Any]) -> bool:
+        return self._cipher.seal_anew(document["_id"], self._collection, _SEALED, document[_SEALED])
 
     def delete(self, datacenter_id: str, revision: int) -> None:
         """Forget the datacenter and its strangers' machines, both or nothing."""

@@ -5,7 +5,7 @@ and a page of a hundred machines costs no hundred objects.
 """
 
 from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from mongoengine import (
     BooleanField,
@@ -26,6 +26,11 @@ ANY_TEXT = {"$gt": ""}
 ANY_TIME = {"$gt": datetime(1970, 1, 1, tzinfo=UTC)}
 
 
+def _collection(name: str, *indexes: dict[str, Any]) -> dict[str, Any]:
+    """Return a document's ``meta``; its indexes are created by ``ensure_indexes`` and by nothing else."""
+    return {"collection": name, "auto_create_index": False, "index_cls": False, "indexes": list(indexes)}
+
+
 class OperationDocument(DynamicDocument):
     """One change of the world; the fields beyond these are those of ``domain.operations.Operation``."""
 
@@ -42,34 +47,30 @@ class OperationDocument(DynamicDocument):
     version = IntField(required=True)
     idempotency_key = StringField(null=True)
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "operations",
-        "auto_create_index": False,
-        "index_cls": False,
-        "indexes": [
-            # One busy operation per machine.
-            {
-                "fields": ["target_id"],
-                "name": ONE_OPEN_OPERATION,
-                "unique": True,
-                "partialFilterExpression": {"open": True},
-            },
-            {
-                "fields": ["tenant", "idempotency_key"],
-                "name": "one_operation_of_an_idempotency_key",
-                "unique": True,
-                "partialFilterExpression": {"idempotency_key": ANY_TEXT},
-            },
-            {"fields": ["due_at"], "name": "due", "partialFilterExpression": {"open": True}},
-            {
-                "fields": ["datacenter_id"],
-                "name": "running_tasks",
-                "partialFilterExpression": {"open": True, "native_task.state": "running"},
-            },
-            {"fields": ["tenant", "-id"]},
-            {"fields": ["target_id", "-id"]},
-        ],
-    }
+    meta = _collection(
+        "operations",
+        # One busy operation per machine.
+        {
+            "fields": ["target_id"],
+            "name": ONE_OPEN_OPERATION,
+            "unique": True,
+            "partialFilterExpression": {"open": True},
+        },
+        {
+            "fields": ["tenant", "idempotency_key"],
+            "name": "one_operation_of_an_idempotency_key",
+            "unique": True,
+            "partialFilterExpression": {"idempotency_key": ANY_TEXT},
+        },
+        {"fields": ["due_at"], "name": "due", "partialFilterExpression": {"open": True}},
+        {
+            "fields": ["datacenter_id"],
+            "name": "running_tasks",
+            "partialFilterExpression": {"open": True, "native_task.state": "running"},
+        },
+        {"fields": ["tenant", "-id"]},
+        {"fields": ["target_id", "-id"]},
+    )
 
 
 class MachineDocument(DynamicDocument):
@@ -85,33 +86,29 @@ class MachineDocument(DynamicDocument):
     state = StringField(required=True)
     recorded_at = DateTimeField(required=True)  # of the last record_*: a listing that began before knows less
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "machines",
-        "auto_create_index": False,
-        "index_cls": False,
-        "indexes": [
-            {
-                "fields": ["tenant", "name"],
-                "name": "one_name_per_tenant",
-                "unique": True,
-                "partialFilterExpression": {"name_held": True},
-            },
-            {
-                "fields": ["datacenter_id", "provider_ref"],
-                "name": "one_record_of_a_provider_object",
-                "unique": True,
-                "partialFilterExpression": {"provider_ref": ANY_TEXT},
-            },
-            {"fields": ["tenant", "id"]},
-            {"fields": ["datacenter_id", "id"]},
-            {"fields": ["name", "id"]},
-            {
-                "fields": ["lifetime.due_at"],
-                "name": "lifetimes_due",
-                "partialFilterExpression": {"name_held": True, "lifetime.due_at": ANY_TIME},
-            },
-        ],
-    }
+    meta = _collection(
+        "machines",
+        {
+            "fields": ["tenant", "name"],
+            "name": "one_name_per_tenant",
+            "unique": True,
+            "partialFilterExpression": {"name_held": True},
+        },
+        {
+            "fields": ["datacenter_id", "provider_ref"],
+            "name": "one_record_of_a_provider_object",
+            "unique": True,
+            "partialFilterExpression": {"provider_ref": ANY_TEXT},
+        },
+        {"fields": ["tenant", "id"]},
+        {"fields": ["datacenter_id", "id"]},
+        {"fields": ["name", "id"]},
+        {
+            "fields": ["lifetime.due_at"],
+            "name": "lifetimes_due",
+            "partialFilterExpression": {"name_held": True, "lifetime.due_at": ANY_TIME},
+        },
+    )
 
 
 class DatacenterDocument(DynamicDocument):
@@ -122,11 +119,7 @@ class DatacenterDocument(DynamicDocument):
     revision = IntField(required=True)
     sealed_credentials = StringField(required=True)
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "datacenters",
-        "auto_create_index": False,
-        "index_cls": False,
-    }
+    meta = _collection("datacenters")
 
 
 class EventDocument(DynamicDocument):
@@ -136,18 +129,14 @@ class EventDocument(DynamicDocument):
     at = DateTimeField(required=True)
     tenant = StringField(null=True)
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "events",
-        "auto_create_index": False,
-        "index_cls": False,
-        "indexes": [
-            {"fields": ["-at", "-id"]},
-            {"fields": ["tenant", "-at", "-id"]},
-            {"fields": ["operation_id", "-at", "-id"]},
-            {"fields": ["machine_id", "-at", "-id"]},
-            {"fields": ["datacenter_id", "-at", "-id"]},
-        ],
-    }
+    meta = _collection(
+        "events",
+        {"fields": ["-at", "-id"]},
+        {"fields": ["tenant", "-at", "-id"]},
+        {"fields": ["operation_id", "-at", "-id"]},
+        {"fields": ["machine_id", "-at", "-id"]},
+        {"fields": ["datacenter_id", "-at", "-id"]},
+    )
 
 
 class ArchivedEventDocument(DynamicDocument):
@@ -156,12 +145,7 @@ class ArchivedEventDocument(DynamicDocument):
     id = StringField(primary_key=True)
     at = DateTimeField(required=True)
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "events_archive",
-        "auto_create_index": False,
-        "index_cls": False,
-        "indexes": [{"fields": ["-at", "-id"]}],
-    }
+    meta = _collection("events_archive", {"fields": ["-at", "-id"]})
 
 
 class UserDataDocument(DynamicDocument):
@@ -171,12 +155,7 @@ class UserDataDocument(DynamicDocument):
     sealed = StringField(required=True)
     forget_at = DateTimeField(required=True)
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "user_data",
-        "auto_create_index": False,
-        "index_cls": False,
-        "indexes": [{"fields": ["forget_at"], "expireAfterSeconds": 0}],
-    }
+    meta = _collection("user_data", {"fields": ["forget_at"], "expireAfterSeconds": 0})
 
 
 class TokenDocument(Document):
@@ -188,7 +167,7 @@ class TokenDocument(Document):
     created_at = DateTimeField(required=True)
     expires_at = DateTimeField(null=True)
 
-    meta: ClassVar[dict[str, Any]] = {"collection": "tokens", "auto_create_index": False, "index_cls": False}
+    meta = _collection("tokens")
 
 
 class ConfigurationRevision(DynamicDocument):
@@ -199,12 +178,7 @@ class ConfigurationRevision(DynamicDocument):
     name = StringField(required=True)
     revision = IntField(required=True)
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "configuration",
-        "auto_create_index": False,
-        "index_cls": False,
-        "indexes": [{"fields": ["kind", "name", "revision"]}],
-    }
+    meta = _collection("configuration", {"fields": ["kind", "name", "revision"]})
 
 
 class LeaseDocument(Document):
@@ -214,7 +188,7 @@ class LeaseDocument(Document):
     owner = StringField(required=True)
     until = DateTimeField(required=True)
 
-    meta: ClassVar[dict[str, Any]] = {"collection": "leases", "auto_create_index": False, "index_cls": False}
+    meta = _collection("leases")
 
 
 class ReservationDocument(DynamicDocument):
@@ -226,12 +200,7 @@ class ReservationDocument(DynamicDocument):
     counted = BooleanField(required=True)  # in the tenant's account
     version = IntField(required=True)
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "reservations",
-        "auto_create_index": False,
-        "index_cls": False,
-        "indexes": [{"fields": ["datacenter_id"]}, {"fields": ["tenant", "counted"]}],
-    }
+    meta = _collection("reservations", {"fields": ["datacenter_id"]}, {"fields": ["tenant", "counted"]})
 
 
 class UsageDocument(DynamicDocument):
@@ -243,12 +212,7 @@ class UsageDocument(DynamicDocument):
     since = DateTimeField(required=True)
     until = DateTimeField(required=True)
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "usage",
-        "auto_create_index": False,
-        "index_cls": False,
-        "indexes": [{"fields": ["until"]}, {"fields": ["tenant", "until"]}],
-    }
+    meta = _collection("usage", {"fields": ["until"]}, {"fields": ["tenant", "until"]})
 
 
 class AccountDocument(DynamicDocument):
@@ -257,12 +221,7 @@ class AccountDocument(DynamicDocument):
     id = StringField(primary_key=True)
     datacenter_id = StringField(null=True)
 
-    meta: ClassVar[dict[str, Any]] = {
-        "collection": "accounts",
-        "auto_create_index": False,
-        "index_cls": False,
-        "indexes": [{"fields": ["datacenter_id"]}],
-    }
+    meta = _collection("accounts", {"fields": ["datacenter_id"]})
 
 
 DOCUMENTS: tuple[type[Document], ...] = (

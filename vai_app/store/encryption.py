@@ -5,8 +5,10 @@ Keys may change while the process lives: they are read anew before each sealing,
 
 import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from pymongo.collection import Collection
 
 from vai_app.domain.errors import InvalidRequest, ServiceUnavailable
 
@@ -41,8 +43,19 @@ class Cipher:
             raise ServiceUnavailable(message)
         return {str(name): str(value) for name, value in plain["credentials"].items()}
 
-    def is_newest(self, sealed: str) -> bool:
-        """Whether the first of the present keys sealed it."""
+    def seal_anew(self, owner: str, collection: Collection[dict[str, Any]], field: str, sealed: str) -> bool:
+        """Seal ``field`` of the owner's document with the newest key; whether it was sealed with another.
+
+        What another process changed meanwhile is left to that one. Raises ServiceUnavailable as ``open`` does, and
+        has then changed nothing.
+        """
+        if self._is_newest(sealed):
+            return False
+        fresh = self.seal(owner, self.open(owner, sealed))
+        collection.update_one({"_id": owner, field: sealed}, {"$set": {field: fresh}})
+        return True
+
+    def _is_newest(self, sealed: str) -> bool:
         self._renew()
         try:
             self._newest.decrypt(sealed.encode())

@@ -43,10 +43,5 @@ class MongoUserData:
 
     def seal_all_anew(self) -> int:
         """Seal with the newest key; what another put or removed meanwhile is left to him."""
-        sealed = 0
-        for each in self._collection.find({}, {"sealed": 1}):
-            if not self._cipher.is_newest(each["sealed"]):
-                fresh = self._cipher.seal(each["_id"], self._cipher.open(each["_id"], each["sealed"]))
-                self._collection.update_one({"_id": each["_id"], "sealed": each["sealed"]}, {"$set": {"sealed": fresh}})
-                sealed += 1
-        return sealed
+        found = self._collection.find({}, {"sealed": 1})
+        return sum(self._cipher.seal_anew(each["_id"], self._collection, "sealed", each["sealed"]) for each in found)
