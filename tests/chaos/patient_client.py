@@ -8,7 +8,7 @@ import httpx
 from tests.lab.vai import Vai
 from vai_app.cli.client import Json
 
-_AWAY = {502, 503, 504}
+_AWAY = {408, 502, 503, 504}  # 408: on a busy machine a request may not arrive in time, and is to be sent anew
 _AGAIN_SECONDS = 0.2
 _OPEN = ("pending", "running", "undoing")
 

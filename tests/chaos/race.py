@@ -106,11 +106,13 @@ class Race:
         threads = [Thread(target=self._watch, args=(over,)), Thread(target=self._kill, args=(over,))]
         for thread in threads:
             thread.start()
-        with ThreadPoolExecutor(CLIENTS) as clients:
-            kept = [pair for pairs in clients.map(self._client, range(CLIENTS)) for pair in pairs]
-        over.set()
-        for thread in threads:
-            thread.join()
+        try:
+            with ThreadPoolExecutor(CLIENTS) as clients:
+                kept = [pair for pairs in clients.map(self._client, range(CLIENTS)) for pair in pairs]
+        finally:
+            over.set()  # or a worker would be started when all has ended
+            for thread in threads:
+                thread.join()
         self._look()
         self._compare()
         for client, operation in kept:

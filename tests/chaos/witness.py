@@ -75,6 +75,22 @@ class Witness:
         assert extra["guestinfo.userdata.encoding"] == "base64"
         return str(extra["guestinfo.userdata"])
 
+    def restored_to(self, ref: str) -> str | None:
+        """Return the snapshot that a machine's disks go back to."""
+        info = vim.VirtualMachine(ref, self._instance._stub).snapshot
+        return str(info.currentSnapshot._moId) if info is not None and info.currentSnapshot is not None else None
+
+    def snapshots_of(self, ref: str) -> list[str]:
+        """Return all snapshots of a machine."""
+        info = vim.VirtualMachine(ref, self._instance._stub).snapshot
+        trees = list(info.rootSnapshotList) if info is not None else []
+        found = []
+        while trees:
+            tree = trees.pop()
+            found.append(str(tree.snapshot._moId))
+            trees += tree.childSnapshotList
+        return sorted(found)
+
     def power_off(self, name: str) -> None:
         """Change a machine as somebody else would."""
         WaitForTask(self._machine(name).PowerOffVM_Task(), si=self._instance)

@@ -13,14 +13,14 @@ STOP_SECONDS = 15.0
 _TAIL = 20_000
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float, what: str, look_seconds: float = 0.05) -> None:
     """Wait for a condition. Raises TimeoutError that says what did not come true."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             message = f"{what}: not within {seconds:g} s"
             raise TimeoutError(message)
-        time.sleep(0.05)
+        time.sleep(look_seconds)
 
 
 def answers(port: int) -> bool:

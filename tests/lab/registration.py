@@ -49,9 +49,9 @@ class Entry:
         subprocess.run([*_VAI, "forget", self.name], check=False)
 
 
-def openstack_entry(name: str, account: Account) -> Entry:
-    """Return the entry of an account's cloud."""
+def openstack_entry(name: str, account: Account, **options: str) -> Entry:
+    """Return the entry of an account's cloud; ``options`` are given besides its region."""
     return Entry(
         name, "openstack", account.auth_url, account.username, account.password,
-        credentials={"project": account.project}, options={"region": account.region},
+        credentials={"project": account.project}, options={"region": account.region, **options},
     )  # fmt: skip

@@ -79,6 +79,10 @@ class Vcsim:
         """Set a host's connection state: connected, disconnected, notResponding."""
         self._control(op="host-state", name=name, state=state)
 
+    def measure(self, name: str, counter: int, value: int) -> None:
+        """Let a performance counter of a machine or host show a value, in the counter's unit."""
+        self._control(op="perf", name=name, counter=counter, value=value)
+
     def _control(self, **order: Any) -> None:
         request = urllib.request.Request(
             f"{self.endpoint}/ctl", data=json.dumps(order).encode(), headers={"Content-Type": "application/json"}

@@ -1,5 +1,5 @@
-"""OpenStack: a whole control plane from PyPI (Keystone, Glance, Placement, Nova, Neutron) on MariaDB and RabbitMQ.
+"""OpenStack: a whole control plane from PyPI (Keystone, Glance, Placement, Nova, Neutron, Cinder), MariaDB, RabbitMQ.
 
-Everything is the real code but two small plug-ins (``plugin/``): guests without a hypervisor and ports without an
-agent. What is not there: Cinder, DHCP and routing agents.
+Everything is the real code but three small plug-ins (``plugin/``): guests without a hypervisor, ports without an agent
+and volumes without bytes. What is not there: DHCP and routing agents.
 """

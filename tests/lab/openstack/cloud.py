@@ -1,11 +1,13 @@
 """A running cloud as its clients see it: how to enter it, and how to crash its compute hosts, from any process."""
 
+import fcntl
 import json
 import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,6 +132,18 @@ class Cloud:
             content.add_project(admin, name, password)
         return replace(self._account(name), password=password)
 
+    def new_administrator(self) -> Account:
+        """Make an administrator with a project of his own, whose machines no other test touches."""
+        name = f"admin-{secrets.token_hex(4)}"
+        with self.admin.connect() as admin:
+            content.add_project(admin, name, role="admin")
+        return self._account(name)
+
+    def let_into(self, account: Account, project: str) -> None:
+        """Make an account a member of another project too."""
+        with self.admin.connect() as admin:
+            content.add_role(admin, account.username, project)
+
     def launch(self) -> None:
         """Start Nova's own processes and every compute host."""
         self._launch(*_CONTROL, *self.hosts)
@@ -151,6 +165,24 @@ class Cloud:
     def start_host(self, host: str) -> None:
         """Start a compute host again; ``await_hosts`` waits for it."""
         self._launch(host)
+
+    @contextmanager
+    def spare_alone(self) -> Iterator[str]:
+        """Lend the spare host to one test at a time, of any process."""
+        with (self.layout.folder / f"{self.spare}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self.spare
+
+    def let_up(self, host: str) -> None:
+        """Take back that a host was declared down; one whose machines were evacuated must be back before."""
+        with self.admin.connect() as admin:
+            (service,) = [each for each in admin.compute.services(binary="nova-compute") if each.host == host]
+            address = f"/os-services/{service.id}"
+            wait_until(
+                lambda: admin.compute.put(address, json={"forced_down": False}, microversion="2.60").ok,
+                seconds=_LAUNCH_SECONDS,
+                what=f"Nova lets {host} up",
+            )
 
     def await_hosts(self, *states: str, seconds: float = _LAUNCH_SECONDS) -> None:
         """Wait until every host is up, or until the hosts have the given states in their order."""

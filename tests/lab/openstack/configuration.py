@@ -8,7 +8,7 @@ from tests.lab.openstack.installation import Installation
 from tests.lab.ports import free_port
 
 PASSWORD = "secret"
-DATABASES = ("keystone", "glance", "placement", "nova_api", "nova", "nova_cell0", "neutron")
+DATABASES = ("keystone", "glance", "placement", "nova_api", "nova", "nova_cell0", "neutron", "cinder")
 _POOL = {"max_pool_size": 10, "max_overflow": 40}
 
 Sections = dict[str, dict[str, object]]
@@ -23,6 +23,7 @@ class Ports:
     placement: int = field(default_factory=free_port)
     nova: int = field(default_factory=free_port)
     neutron: int = field(default_factory=free_port)
+    cinder: int = field(default_factory=free_port)
 
     @property
     def by_name(self) -> dict[str, int]:
@@ -73,6 +74,11 @@ class Layout:
         """Return a database's URL."""
         return f"mysql+pymysql://os:{PASSWORD}@127.0.0.1:{self.database_port}/{name}?charset=utf8"
 
+    @property
+    def cinder(self) -> Path:
+        """Return the configuration file of Cinder, whose programs find none by themselves."""
+        return self.etc / "cinder" / "cinder.conf"
+
     def compute(self, host: str) -> Path:
         """Return the configuration file of one compute host."""
         return self.etc / "nova" / f"compute-{host}.conf"
@@ -80,7 +86,7 @@ class Layout:
 
 def write(layout: Layout, hosts: tuple[str, ...] = ()) -> None:
     """Write the files of every service, and of a nova-compute for each host."""
-    for folder in ("glance/images", "glance/staging", "glance/tasks", "nova", "neutron", "lock"):
+    for folder in ("glance/images", "glance/staging", "glance/tasks", "nova", "neutron", "cinder", "lock"):
         (layout.state / folder).mkdir(parents=True, exist_ok=True)
     nova = _nova(layout)
     _write(layout.etc / "keystone" / "keystone.conf", _keystone(layout))
@@ -88,6 +94,7 @@ def write(layout: Layout, hosts: tuple[str, ...] = ()) -> None:
     _write(layout.etc / "placement" / "placement.conf", _placement(layout))
     _write(layout.etc / "nova" / "nova.conf", nova)
     _write(layout.etc / "neutron" / "neutron.conf", _neutron(layout))
+    _write(layout.cinder, _cinder(layout))
     paste = layout.installation.etc("nova", "api-paste.ini")  # Nova reads it from its own folder
     (layout.etc / "nova" / "api-paste.ini").write_bytes(paste.read_bytes())
     for host in hosts:
@@ -149,6 +156,7 @@ def _nova(layout: Layout) -> Sections:
         "service_down_time": 20,
         "rpc_response_timeout": 60,
         "compute_driver": "lab_cloud.GuestDriver",
+        "block_device_allocate_retries_interval": 1,
     }
     return sections | {
         "api": {"auth_strategy": "keystone"},
@@ -156,7 +164,7 @@ def _nova(layout: Layout) -> Sections:
         "placement": _identity(layout, "placement"),
         "glance": {"api_servers": f"http://127.0.0.1:{layout.ports.glance}"},
         "neutron": _identity(layout, "neutron"),
-        "cinder": _identity(layout, "nova"),
+        "cinder": {**_identity(layout, "nova"), "catalog_info": "block-storage::internalURL"},
         "vnc": {"enabled": "false"},
         "conductor": {"workers": 1},
         "scheduler": {"workers": 1, "discover_hosts_in_cells_interval": 5},
@@ -190,6 +198,25 @@ def _neutron(layout: Layout) -> Sections:
         "ml2_type_flat": {"flat_networks": "*"},
         "ml2_type_vlan": {"network_vlan_ranges": "physnet1:100:199"},
         "ml2_type_vxlan": {"vni_ranges": "1:10000"},
+    }
+
+
+def _cinder(layout: Layout) -> Sections:
+    sections = _service(layout, "cinder") | _tokens(layout, "cinder")
+    sections["DEFAULT"] |= {
+        "auth_strategy": "keystone",
+        "host": "lab",
+        "my_ip": "127.0.0.1",
+        "transport_url": _broker(layout),
+        "state_path": layout.state / "cinder",
+        "api_paste_config": layout.installation.etc("cinder", "api-paste.ini"),
+        "resource_query_filters_file": layout.installation.etc("cinder", "resource_filters.json"),
+        "glance_api_servers": f"http://127.0.0.1:{layout.ports.glance}",
+        "enabled_backends": "lab",
+    }
+    return sections | {
+        "lab": {"volume_driver": "lab_cloud.volumes.VolumeDriver", "volume_backend_name": "lab"},
+        "nova": _identity(layout, "nova"),
     }
 
 

@@ -46,6 +46,7 @@ def fill_catalogue(admin: Connection, layout: Layout) -> None:
         ("placement", "placement", ports.placement, ""),
         ("nova", "compute", ports.nova, "/v2.1"),
         ("neutron", "network", ports.neutron, ""),
+        ("cinder", "block-storage", ports.cinder, "/v3"),
     ):
         user = identity.create_user(name=name, password=PASSWORD, domain_id="default")
         for role in ("admin", "service"):
@@ -79,13 +80,23 @@ def keep_out_of_scheduling(admin: Connection, host: str) -> None:
         compute.disable_service(service, disabled_reason="kept for tests that crash it")
 
 
-def add_project(admin: Connection, name: str, password: str = PASSWORD) -> None:
-    """Make a project with room for everything, and a member of it by the same name."""
+def add_project(admin: Connection, name: str, password: str = PASSWORD, *, role: str = "member") -> None:
+    """Make a project with room for everything, and a user by the same name who has the role there."""
     identity: Any = admin.identity
     compute: Any = admin.compute
     network: Any = admin.network
     project = identity.create_project(name=name, domain_id="default")
-    user = identity.create_user(name=name, password=password, domain_id="default")
-    identity.assign_project_role_to_user(project, user, identity.find_role("member", ignore_missing=False))
+    identity.create_user(name=name, password=password, domain_id="default")
+    add_role(admin, name, name, role)
     compute.update_quota_set(project, instances=_UNLIMITED, cores=_UNLIMITED, ram=_UNLIMITED)
     network.update_quota(project.id, ports=_UNLIMITED)
+
+
+def add_role(admin: Connection, user: str, project: str, role: str = "member") -> None:
+    """Give a user a role in a project, all by name."""
+    identity: Any = admin.identity
+    identity.assign_project_role_to_user(
+        identity.find_project(project, ignore_missing=False),
+        identity.find_user(user, ignore_missing=False),
+        identity.find_role(role, ignore_missing=False),
+    )

@@ -40,7 +40,7 @@ def _make(installation: Installation, target: Path) -> None:
             layout = Layout(folder, "none", installation, mariadb.port)
             write(layout)
             with ThreadPoolExecutor() as threads:
-                list(threads.map(lambda fill: fill(layout), (_keystone_and_others, _nova, _neutron)))
+                list(threads.map(lambda fill: fill(layout), (_keystone_and_others, _nova, _neutron, _cinder)))
         finally:
             mariadb.stop()
         with tarfile.open(target, "w:gz", compresslevel=1) as archive:
@@ -71,6 +71,10 @@ def _nova(layout: Layout) -> None:
 
 def _neutron(layout: Layout) -> None:
     _run(layout, "neutron-db-manage", "--config-file", layout.etc / "neutron" / "neutron.conf", "upgrade", "heads")
+
+
+def _cinder(layout: Layout) -> None:
+    _run(layout, "cinder-manage", "--config-file", layout.cinder, "db", "sync")
 
 
 def _run(layout: Layout, program: str, *arguments: str | Path) -> None:

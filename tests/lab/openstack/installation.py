@@ -40,6 +40,7 @@ class Installation:
             "PYTHONWARNINGS": "ignore",
             "PYTHONDONTWRITEBYTECODE": "",  # without .pyc files every start costs minutes
             "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1",
+            "OS_CINDER_DISABLE_EVENTLET_PATCHING": "1",
         }
 
 

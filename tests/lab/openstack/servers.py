@@ -24,7 +24,9 @@ _APPLICATIONS = {
     "neutron": "neutron.wsgi.api",
     "glance": "glance.wsgi.api",
     "nova": "nova.wsgi.osapi_compute",
+    "cinder": "cinder.wsgi.api",
 }
+_BEHIND_CINDER = ("cinder-scheduler", "cinder-volume")
 
 
 class OpenStack:
@@ -39,6 +41,7 @@ class OpenStack:
         layout = Layout(folder, f"Region{name.upper()}", installation(), self._mariadb.port, self._rabbitmq.port)
         self.cloud = Cloud(name, tuple(f"{name}-{host}" for host in hosts), layout)
         self._services = {name: self._service(name, module) for name, module in _APPLICATIONS.items()}
+        self._behind_cinder = [self._cinder_process(name) for name in _BEHIND_CINDER]
 
     def start(self) -> None:
         """Start everything and wait until every compute host takes machines."""
@@ -59,6 +62,8 @@ class OpenStack:
         for name in ("placement", "neutron"):  # nova-compute starts cleanly only when these answer
             self._await_service(name)
         broker.join()
+        for process in self._behind_cinder:
+            process.start(lambda: True)
         self.cloud.launch()
         for name in others:
             self._await_service(name)
@@ -75,7 +80,9 @@ class OpenStack:
     def stop(self) -> None:
         """End everything; the data is of no use after that."""
         with ThreadPoolExecutor() as threads:
-            ends: list[Callable[[], None]] = [process.stop for process in self._services.values()]
+            ends: list[Callable[[], None]] = [
+                process.stop for process in (*self._services.values(), *self._behind_cinder)
+            ]
             ends.append(self.cloud.end)
             list(threads.map(lambda end: end(), ends))
             list(threads.map(lambda end: end(), (self._mariadb.stop, self._rabbitmq.stop)))
@@ -83,7 +90,13 @@ class OpenStack:
     def _service(self, name: str, module: str) -> ServerProcess:
         layout = self.cloud.layout
         port = str(getattr(layout.ports, name))
-        command = [layout.installation.python, "-m", "lab_cloud.serve", module, port, _THREADS]
+        files = ["--config-file", str(layout.cinder)] if name == "cinder" else []
+        command = [layout.installation.python, "-m", "lab_cloud.serve", module, port, _THREADS, *files]
+        return ServerProcess(name, command, layout.folder, layout.environment)
+
+    def _cinder_process(self, name: str) -> ServerProcess:
+        layout = self.cloud.layout
+        command = [layout.installation.program(name), "--config-file", str(layout.cinder)]
         return ServerProcess(name, command, layout.folder, layout.environment)
 
     def _serve(self, name: str) -> None:

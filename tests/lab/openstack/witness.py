@@ -44,6 +44,11 @@ class Witness:
         """Return all servers and ports of the project."""
         return Seen(self.ask("server", "list", "--long"), self.ask("port", "list", "--long"))
 
+    def images(self) -> list[dict[str, Any]]:
+        """Return the images that belong to the project alone."""
+        found: list[dict[str, Any]] = self.ask("image", "list", "--private")
+        return found
+
     def server(self, ref: str) -> dict[str, Any]:
         """Return one server with its metadata (``properties``), flavor, image and addresses."""
         found: dict[str, Any] = self.ask("server", "show", ref)

@@ -404,6 +404,11 @@ func (p *PerformanceManager) QueryPerf(ctx *Context, req *types.QueryPerf) soap.
 			}
 		}
 	}
+	for i := range req.QuerySpec { // a real vCenter refuses the whole question for one object that is gone
+		if r := req.QuerySpec[i].Entity; Map.Get(r) == nil {
+			return &methods.QueryPerfBody{Fault_: Fault("", &types.ManagedObjectNotFound{Obj: r})}
+		}
+	}
 	b := p.origQueryPerf(ctx, req).(*methods.QueryPerfBody)
 	if b.Fault_ != nil {
 		return b
@@ -411,6 +416,10 @@ func (p *PerformanceManager) QueryPerf(ctx *Context, req *types.QueryPerf) soap.
 	for _, e := range b.Res.Returnval {
 		m, ok := e.(*types.PerfEntityMetric)
 		if !ok {
+			continue
+		}
+		if vm, ok := Map.Get(m.Entity).(*VirtualMachine); ok && vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn {
+			m.SampleInfo, m.Value = nil, nil // nothing is measured of what does not run
 			continue
 		}
 		for i, j := 0, len(m.SampleInfo)-1; i < j; i, j = i+1, j-1 { // oldest first, as a real vCenter

@@ -1,4 +1,4 @@
-"""``python -m lab_cloud.serve MODULE PORT THREADS``: serve one OpenStack WSGI application."""
+"""``python -m lab_cloud.serve MODULE PORT THREADS [ARGUMENT ...]``: serve one OpenStack WSGI application."""
 
 import importlib
 import logging
@@ -9,8 +9,8 @@ import waitress
 
 def main():
     """Serve until ended."""
-    module, port, threads = sys.argv[1:]
-    sys.argv = [module]  # the applications read it as their own command line
+    module, port, threads, *arguments = sys.argv[1:]
+    sys.argv = [module, *arguments]  # the applications read it as their own command line
     application = importlib.import_module(module).application
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     waitress.serve(
