@@ -5,7 +5,7 @@ Two runs at once do no harm: what a sweep hands out it hands out once.
 
 from datetime import timedelta
 
-from vai_app.dispatch import ARCHIVE_EVENTS, FOLLOW_LIFETIMES, SWEEP
+from vai_app.dispatch import ARCHIVE_EVENTS, BEGIN_COLLECTIONS, FOLLOW_LIFETIMES, SWEEP
 from vai_app.settings import settings
 
 _ARCHIVE_EVERY = timedelta(hours=1)
@@ -20,6 +20,11 @@ BEAT_SCHEDULE = {
         "task": FOLLOW_LIFETIMES,
         "schedule": timedelta(seconds=settings().lifetime_seconds),
         "options": {"expires": max(settings().lifetime_seconds, 1.0)},
+    },
+    "begin collections of statistics that are due": {
+        "task": BEGIN_COLLECTIONS,
+        "schedule": timedelta(seconds=settings().statistics_seconds),
+        "options": {"expires": max(settings().statistics_seconds, 1.0)},
     },
     "move old events to the archive": {
         "task": ARCHIVE_EVENTS,

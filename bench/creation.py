@@ -23,6 +23,7 @@ from tests.lab.vcsim import Vcsim
 MACHINES = 200
 THREADS = 16
 _PATIENCE_SECONDS = 300.0
+_LOOK_SECONDS = 0.05
 _serial = itertools.count()
 
 
@@ -97,28 +98,31 @@ def hanging_neighbour(runs: int) -> Iterator[Measurement]:
     )
 
 
-def through_vai(vai: Vai, datacenters: Sequence[str], count: int, **changes: Any) -> float:
+def through_vai(
+    vai: Vai, datacenters: Sequence[str], count: int, *, look_seconds: float = _LOOK_SECONDS, **changes: Any
+) -> float:
     """Create and delete through REST; ``changes`` are of each request. Returns machines per second."""
     names = [f"ours-{next(_serial)}" for _ in range(count)]
     started_at = time.monotonic()
     with ThreadPoolExecutor(THREADS) as clients:
         where = itertools.cycle(datacenters)
         made = list(clients.map(lambda name, at: vai.create(name, at, **changes), names, where))
-        _await_ended(vai, made)
+        _await_ended(vai, made, look_seconds)
         removed = list(
             clients.map(lambda operation: vai.client.delete(f"/virtual-machines/{operation['machine_id']}"), made)
         )
-        _await_ended(vai, removed)
+        _await_ended(vai, removed, look_seconds)
     return count / (time.monotonic() - started_at)
 
 
-def _await_ended(vai: Vai, operations: Sequence[dict[str, Any]]) -> None:
+def _await_ended(vai: Vai, operations: Sequence[dict[str, Any]], look_seconds: float = _LOOK_SECONDS) -> None:
     """Wait until none is open, asking as little as that takes; then look how they ended."""
     for datacenter_id in {each["datacenter_id"] for each in operations}:
         wait_until(
             lambda: not _is_any_open(vai, datacenter=datacenter_id),  # noqa: B023 - called at once
             seconds=_PATIENCE_SECONDS,
             what=f"every operation in {datacenter_id} has ended",
+            look_seconds=look_seconds,
         )
     ours = {each["id"] for each in operations}
     for each in vai.client.get("/operations", page_size=len(ours))["items"]:

@@ -9,14 +9,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, get_args, get_origin
+from typing import Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
 from beat_schedule import BEAT_SCHEDULE
 from vai_app.api.errors import STATUS
 from vai_app.cli.processes import command_lines
-from vai_app.dispatch import QUEUE_OF, QUEUES
+from vai_app.dispatch import BEGIN_COLLECTIONS, COLLECT_STATISTICS, QUEUE_OF, QUEUES
 from vai_app.domain.errors import VaiError, all_errors
 from vai_app.domain.hypervisor import Capability, Hypervisor
 from vai_app.domain.operations import OperationKind
@@ -25,6 +25,7 @@ from vai_app.services.plans import PLANS
 from vai_app.settings import Settings
 
 FOLDER = Path(__file__).parent
+_SENT_BY = {COLLECT_STATISTICS: f"each datacenter's turn, by `{BEGIN_COLLECTIONS}`"}
 _NOTE = "<!-- Written by `make docs` from {source}. Change that, not this page. -->\n"
 
 
@@ -113,12 +114,14 @@ def _processes() -> Iterable[str]:
 def _tasks() -> Iterable[str]:
     yield "## Tasks and queues"
     yield ""
-    yield "The names are a contract between releases. A step's task takes one argument, the operation's id."
+    yield "The names are a contract between releases. Steps take an operation's id, collections a datacenter's."
     yield ""
     periodic = {entry["task"]: entry for entry in BEAT_SCHEDULE.values()}
     rows = []
     for task, queue in QUEUE_OF.items():
-        every = f"every {periodic[task]['schedule'].total_seconds():g} s" if task in periodic else ""
+        every = (
+            f"every {periodic[task]['schedule'].total_seconds():g} s" if task in periodic else _SENT_BY.get(task, "")
+        )
         kinds = ", ".join(f"`{kind}`" for kind in OperationKind if task in PLANS[kind])
         rows.append((f"`{task!s}`", f"`{queue}`", kinds or every))
     yield _table(("task", "queue", "part of, or how often"), rows)
@@ -200,6 +203,11 @@ def _readable(command: Sequence[str]) -> str:
 def _type_of(annotation: object) -> str:
     if annotation is SecretStr:
         return "secret"
+    if get_origin(annotation) is Annotated:
+        return _type_of(get_args(annotation)[0])
+    if get_origin(annotation) is dict:
+        key, value = (_type_of(each) for each in get_args(annotation))
+        return f"dict[{key}, {value}]"
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(annotation))
     name = getattr(annotation, "__name__", "") if isinstance(annotation, type) else ""

@@ -68,6 +68,14 @@ class InMemoryMachines:
         ]
         return page_of(found, page, key=lambda each: each.id, descending=False)
 
+    def running(self, datacenter_id: str) -> dict[str, str]:
+        return {
+            each.provider_ref: each.id
+            for each in self._stored.values()
+            if (each.datacenter_id, each.state, each.observed_power) == (datacenter_id, MachineState.ACTIVE, Power.ON)
+            and each.provider_ref is not None
+        }
+
     def record_datacenter(self, machine_id: str, datacenter_id: str) -> None:
         self._record(machine_id, datacenter_id=datacenter_id)
 
@@ -99,6 +107,9 @@ class InMemoryMachines:
             if machine_id in self._stored:
                 spec = replace(self._stored[machine_id].spec, size=size)
                 self._record(machine_id, spec=spec, observed_size=size, drift=(), observed_at=self._clock())
+
+    def record_host(self, machine_id: str, host: str) -> None:
+        self._record(machine_id, observed_host=host, observed_at=self._clock())
 
     def record_adopted(self, machine_id: str, tenant: str, mark: Mark) -> None:
         with self._lock:

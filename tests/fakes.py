@@ -32,8 +32,11 @@ from vai_app.domain.ports import (
     Page,
     PageRequest,
     PendingTask,
+    SampleFilter,
 )
 from vai_app.domain.principals import ApiToken
+from vai_app.domain.snapshots import Snapshot
+from vai_app.domain.statistics import Sample
 
 
 class SettableClock:
@@ -295,6 +298,13 @@ class InMemoryDatacenters:
             self._stored[datacenter_id] = replace(found, reachability=Reachability.UNREACHABLE, problem=problem)
             return found.reachability is not Reachability.UNREACHABLE
 
+    def record_collected(self, datacenter_id: str, problem: str | None) -> None:
+        with self._lock:
+            found = self._stored.get(datacenter_id)
+            if found is not None:
+                at = self._clock() if problem is None else found.collected_at
+                self._stored[datacenter_id] = replace(found, collected_at=at, collection_problem=problem)
+
     def _current(self, datacenter_id: str, revision: int) -> Datacenter:
         if datacenter_id not in self._stored:
             raise NotFound(f"There is no datacenter {datacenter_id!r}.")
@@ -468,6 +478,59 @@ class InMemoryUserData:
         return 0
 
 
+class InMemorySnapshots:
+    """The ``SnapshotRepository`` port."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Snapshot] = {}
+
+    def put(self, snapshot: Snapshot) -> None:
+        self._kept[snapshot.id] = snapshot
+
+    def get(self, snapshot_id: str, tenant: str | None) -> Snapshot:
+        found = self._kept.get(snapshot_id)
+        if found is None or tenant not in (None, found.tenant):
+            message = f"There is no snapshot {snapshot_id}."
+            raise NotFound(message)
+        return found
+
+    def of_machine(self, machine_id: str) -> Sequence[Snapshot]:
+        return [each for _, each in sorted(self._kept.items()) if each.machine_id == machine_id]
+
+    def delete(self, snapshot_id: str) -> None:
+        self._kept.pop(snapshot_id, None)
+
+
+class InMemoryStatistics:
+    """The ``StatisticsRepository`` port."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._kept: dict[str, tuple[datetime, Sample]] = {}
+
+    def append(self, samples: Sequence[Sample], keep_until: datetime) -> None:
+        for sample in samples:
+            self._kept.setdefault(sample.id, (keep_until, sample))
+
+    def newest_totals(self, datacenter_id: str, since: datetime) -> Mapping[str, Sample]:
+        found = [each for each in self._all() if each.datacenter_id == datacenter_id and each.at >= since]
+        return {each.machine_id: each for each in found if each.totals}
+
+    def page(self, wanted: SampleFilter, page: PageRequest) -> Page[Sample]:
+        found = [
+            each
+            for each in self._all()
+            if each.machine_id == wanted.machine_id
+            and (wanted.since is None or each.at >= wanted.since)
+            and (wanted.until is None or each.at < wanted.until)
+        ]
+        return page_of(found, page, key=lambda each: f"{each.at.isoformat()} {each.id}", descending=True)
+
+    def _all(self) -> list[Sample]:
+        now = self._clock()
+        return sorted((sample for until, sample in self._kept.values() if until > now), key=lambda each: each.at)
+
+
 @dataclass(frozen=True)
 class FakeStore:
     """All repositories in memory, by the names that ``vai_app.store.Store`` gives them."""
@@ -482,6 +545,8 @@ class FakeStore:
     leases: InMemoryLeases = field(init=False)
     reservations: InMemoryReservations = field(init=False)
     user_data: InMemoryUserData = field(init=False)
+    snapshots: InMemorySnapshots = field(init=False)
+    statistics: InMemoryStatistics = field(init=False)
 
     def __post_init__(self) -> None:
         machines = InMemoryMachines(self.clock)
@@ -495,6 +560,8 @@ class FakeStore:
             "leases": InMemoryLeases(self.clock),
             "reservations": InMemoryReservations(self.clock),
             "user_data": InMemoryUserData(self.clock),
+            "snapshots": InMemorySnapshots(),
+            "statistics": InMemoryStatistics(self.clock),
         }
         for name, part in parts.items():
             object.__setattr__(self, name, part)

@@ -18,6 +18,8 @@ from vai_app.domain.ports import (
     MachineRepository,
     OperationRepository,
     Permissions,
+    SnapshotRepository,
+    StatisticsRepository,
     TokenRepository,
     UserDataRepository,
 )
@@ -36,6 +38,7 @@ from vai_app.services.provisioning import (
     ChangePower,
     CreateMachine,
     DeleteMachine,
+    MigrateMachine,
     ResizeMachine,
     StartMachine,
     StopMachine,
@@ -45,6 +48,8 @@ from vai_app.services.reconciler import Reconciler
 from vai_app.services.refusals import RefusalLog
 from vai_app.services.request_validator import ValidateRequest
 from vai_app.services.resource_manager import ResourceManager
+from vai_app.services.snapshots import DeleteSnapshots, RegainPower, RestoreMachine, TakeSnapshot
+from vai_app.services.stats_collector import StatsCollector
 from vai_app.services.steps import Step
 from vai_app.services.watcher import Watcher
 from vai_app.services.workflow import Workflow
@@ -68,9 +73,12 @@ class Services:
     workflow: Workflow
     reconciler: Reconciler
     lifetimes: Lifetimes
+    stats_collector: StatsCollector
     watcher: Watcher
     operations: OperationRepository
     machines: MachineRepository
+    snapshots: SnapshotRepository
+    statistics: StatisticsRepository
     datacenters: DatacenterRepository
     events: EventRepository
     tokens: TokenRepository
@@ -129,6 +137,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         dispatcher=dispatcher,
         nudge=nudge,
         user_data=store.user_data,
+        snapshots=store.snapshots,
         policies=policies,
         clock=utc_now,
         deadline_seconds=settings.operation_deadline_seconds,
@@ -152,7 +161,7 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
     batches = BatchPlacement(
         placement=placement, capacity=capacity, solver=LazySolver(), solver_seconds=settings.solver_seconds
     )
-    steps = build_steps(placement, capacity, store.machines, hypervisors, store.user_data)
+    steps = build_steps(placement, capacity, store.machines, hypervisors, store.user_data, store.snapshots)
     steps[StepName.PLACE_BATCH] = PlaceBatch(
         batches=batches, capacity=capacity, operations=store.operations, nudge=nudge, clock=utc_now
     )
@@ -186,6 +195,14 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         lifetimes=Lifetimes(
             machines=store.machines, events=store.events, controller=controller, policies=policies, clock=utc_now
         ),
+        stats_collector=StatsCollector(
+            statistics=store.statistics,
+            machines=store.machines,
+            datacenters=store.datacenters,
+            leases=store.leases,
+            hypervisors=hypervisors,
+            clock=utc_now,
+        ),
         watcher=Watcher(
             owner=f"{socket.gethostname()}/{os.getpid()}",
             operations=store.operations,
@@ -198,6 +215,8 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         ),
         operations=store.operations,
         machines=store.machines,
+        snapshots=store.snapshots,
+        statistics=store.statistics,
         datacenters=store.datacenters,
         events=store.events,
         tokens=store.tokens,
@@ -222,6 +241,7 @@ def build_steps(
     machines: MachineRepository,
     hypervisors: Hypervisors,
     user_data: UserDataRepository,
+    snapshots: SnapshotRepository,
 ) -> dict[StepName, Step]:
     """Return the steps that work on one machine, by name."""
     steps: list[Step] = [
@@ -236,8 +256,14 @@ def build_steps(
                 DeleteMachine,
                 ChangePower,
                 ResizeMachine,
+                MigrateMachine,
                 AdoptMachine,
+                RegainPower,
             )
+        ),
+        *(
+            kind(hypervisors=hypervisors, machines=machines, capacity=capacity, snapshots=snapshots)
+            for kind in (TakeSnapshot, RestoreMachine, DeleteSnapshots)
         ),
     ]
     return {step.name: step for step in steps}

@@ -19,13 +19,16 @@ from vai_app.domain.operations import StepName
 SWEEP = "vai.sweep"
 ARCHIVE_EVENTS = "vai.archive_events"
 FOLLOW_LIFETIMES = "vai.follow_lifetimes"
+BEGIN_COLLECTIONS = "vai.begin_collections"
+COLLECT_STATISTICS = "vai.collect_statistics"
 
 REQUESTS = "vai.requests"
 PROVISION = "vai.provision"
 CONTROL = "vai.control"
+STATS = "vai.stats"
 
 EXCHANGE = "vai"
-QUEUES: tuple[str, ...] = (REQUESTS, PROVISION, CONTROL)
+QUEUES: tuple[str, ...] = (REQUESTS, PROVISION, CONTROL, STATS)
 
 QUEUE_OF: Mapping[str, str] = {
     StepName.VALIDATE: REQUESTS,
@@ -38,10 +41,17 @@ QUEUE_OF: Mapping[str, str] = {
     StepName.DELETE_VM: PROVISION,
     StepName.CHANGE_POWER: PROVISION,
     StepName.RESIZE_VM: PROVISION,
+    StepName.MIGRATE_VM: PROVISION,
+    StepName.TAKE_SNAPSHOT: PROVISION,
+    StepName.RESTORE_VM: PROVISION,
+    StepName.REGAIN_POWER: PROVISION,
+    StepName.DELETE_SNAPSHOTS: PROVISION,
     StepName.ADOPT_VM: PROVISION,
     SWEEP: CONTROL,
     ARCHIVE_EVENTS: CONTROL,
     FOLLOW_LIFETIMES: CONTROL,
+    BEGIN_COLLECTIONS: CONTROL,
+    COLLECT_STATISTICS: STATS,
 }
 
 

@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     )
     sweep_seconds: float = Field(default=1.0, gt=0, description="How often lost nudges are published again.")
     lifetime_seconds: float = Field(default=30.0, gt=0, description="How often machines that expire are looked for.")
+    statistics_seconds: float = Field(
+        default=5.0, gt=0, description="How often datacenters whose statistics are due are looked for."
+    )
     inventory_seconds: float = Field(default=30.0, gt=0, description="How often every datacenter is listed completely.")
     event_retention_days: float = Field(default=90.0, gt=0, description="Older events move to the archive.")
     access_clients: str = Field(

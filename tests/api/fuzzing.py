@@ -39,6 +39,7 @@ class Traffic:
         self._numbers = itertools.count(1)
         self._changes = 0
         self._pool: dict[str, list[str]] = {}
+        self._snapshots: list[tuple[str, str]] = []  # each with its machine
         self._kept: tuple[str, ...] = ()
         self._rejected: list[str] = []
         self.answers: Counter[tuple[str, str, int]] = Counter()
@@ -63,8 +64,10 @@ class Traffic:
         """Let most requests name what exists; what was generated to be wrong stays wrong."""
         valid = {location: not (case.meta and case.meta.is_negative_at(location)) for location in ParameterLocation}
         if case.path_parameters and valid[ParameterLocation.PATH]:
+            owner, snapshot = self._random.choice(self._snapshots)
+            together = {"machine_id": owner, "snapshot_id": snapshot} if "snapshot_id" in case.path_parameters else {}
             case.path_parameters = {
-                name: self._named(case, name, value) for name, value in case.path_parameters.items()
+                name: self._named(case, name, value, together) for name, value in case.path_parameters.items()
             }
         if case.query and valid[ParameterLocation.QUERY]:
             case.query = {name: self._asked(name, value) for name, value in case.query.items() if name != "page_token"}
@@ -80,7 +83,8 @@ class Traffic:
     def after_call(self, _context: HookContext, case: Case, response: Response) -> None:
         """Count, and let the world go on from time to time."""
         self.answers[case.method, case.path, response.status_code] += 1
-        if response.status_code in (200, 201, 202) and case.method != "GET":
+        # What is refused because a machine is busy would be refused for ever if nothing went on.
+        if response.status_code in (200, 201, 202, 409) and case.method != "GET":
             self._changes += 1
             if self._changes % _RUN_EVERY == 0:
                 self._vai.run()
@@ -91,11 +95,15 @@ class Traffic:
         """How many requests were answered."""
         return sum(self.answers.values())
 
+    def of(self, operations: set[tuple[str, str]]) -> Json:
+        """Return how often some methods and paths were answered with which status."""
+        return {str(each): count for each, count in self.answers.items() if each[:2] in operations}
+
     def succeeded(self) -> set[tuple[str, str]]:
         """Return every method and path that answered at least one request with success."""
         return {(method, path) for method, path, status in self.answers if status < HTTPStatus.MULTIPLE_CHOICES}
 
-    def _named(self, case: Case, name: str, value: Any) -> Any:
+    def _named(self, case: Case, name: str, value: Any, together: Json) -> Any:
         keep = self._random.random() < _LEFT_AS_GENERATED
         if name == "name":
             return value if keep else SPARE
@@ -104,7 +112,7 @@ class Traffic:
             return value if keep and not str(value).startswith("tok-") else self._token()
         if name == "datacenter" and case.method in ("PATCH", "DELETE"):
             return value if keep and value not in self._kept else "spare"
-        return value if keep else self._existing(case.path, name)
+        return value if keep else together.get(name) or self._existing(case.path, name)
 
     def _existing(self, path: str, name: str) -> str:
         if name in ("datacenter", "problem"):
@@ -199,7 +207,12 @@ class Traffic:
                 self._vai.control("berlin").add_stranger(f"stranger-{next(self._numbers)}")
             self._vai.reconcile("berlin")
             strangers = self._ids("virtual-machines?state=active&managed=false")
+        for machine in machines[:3]:
+            self._root.post(f"{API}/virtual-machines/{machine}/snapshots", json={})
         self._vai.run()
+        self._snapshots = [
+            (machine, each) for machine in machines for each in self._ids(f"virtual-machines/{machine}/snapshots")
+        ]
         self._pool = {"machines": machines, "strangers": strangers, "operations": self._ids("operations?page_size=10")}
 
     def _create(self, **changes: Any) -> Json:

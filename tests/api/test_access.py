@@ -78,6 +78,9 @@ def test_a_request_without_a_token_is_refused_before_it_is_read(vai: Installatio
     ("delete", "", None),
     ("post", "/actions/power", {"action": "stop"}),
     ("post", "/actions/resize", {"cpus": 2, "memory_mib": 512}),
+    ("get", "/snapshots", None),
+    ("get", "/statistics", None),
+    ("post", "/snapshots", {}),
 ])  # fmt: skip
 def test_another_tenants_machine_is_not_found(
     vai: Installation, eve: FlaskClient, create: Create, method: str, path: str, body: Json | None

@@ -115,6 +115,8 @@ def test_a_strangers_machine_is_shown_to_administrators_alone(
     ("delete", "", None),
     ("post", "/actions/power", {"action": "start"}),
     ("post", "/actions/resize", SMALL),
+    ("post", "/actions/migrate", {}),
+    ("post", "/snapshots", {}),
 ])  # fmt: skip
 def test_a_strangers_machine_is_not_touched_without_adoption(
     vai: Installation, admin: FlaskClient, stranger: Json, method: str, path: str, body: Json | None

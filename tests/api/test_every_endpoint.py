@@ -17,8 +17,13 @@ Json = dict[str, Any]
 PUBLIC = {"/healthz", "/readyz", "/metrics", "/problems", "/problems/{problem}"}
 METHODS = ("get", "post", "put", "patch", "delete")
 # What belongs to a tenant: the parameters of paths that name it.
-OF_A_TENANT = ("machine_id", "operation_id", "token_id")
-UNKNOWN = {"machine_id": "vm-nowhere", "operation_id": "op-nowhere", "token_id": "tok-nowhere"}
+OF_A_TENANT = ("machine_id", "snapshot_id", "operation_id", "token_id")
+UNKNOWN = {
+    "machine_id": "vm-nowhere",
+    "snapshot_id": "snap-nowhere",
+    "operation_id": "op-nowhere",
+    "token_id": "tok-nowhere",
+}
 BODIES: Mapping[str, Json] = {
     f"{API}/virtual-machines/{{machine_id}}/actions/power": {"action": "stop"},
     f"{API}/virtual-machines/{{machine_id}}/actions/resize": {"cpus": 1, "memory_mib": 512},
@@ -36,7 +41,7 @@ def endpoints(vai: Installation) -> Iterator[tuple[str, str, Json]]:
 def call(client: FlaskClient, path: str, method: str, named: Mapping[str, str]) -> TestResponse:
     """Send a request that changes nothing by itself: its If-Match is stale, its body mostly not valid."""
     address = path
-    for name in ("machine_id", "operation_id", "token_id", "datacenter", "name", "problem"):
+    for name in (*OF_A_TENANT, "datacenter", "name", "problem"):
         address = address.replace(f"{{{name}}}", named.get(name, "nothing-of-this-name"))
     body = BODIES.get(path, {}) if method != "get" else None
     return client.open(address, method=method.upper(), json=body, headers={"If-Match": '"999999999"'})
@@ -48,8 +53,16 @@ def foreign(vai: Installation, eve: FlaskClient, berlin: Json) -> Json:
     body = {"name": "theirs", "datacenter": berlin["name"], "image": "debian-12", **SMALL}
     operation = eve.post(f"{API}/virtual-machines", json=body).json
     vai.run()
+    snapshots = f"{API}/virtual-machines/{operation['machine_id']}/snapshots"
+    eve.post(snapshots, json={})
+    vai.run()
     token = next(each for each in vai.services.access.tokens("rival"))
-    return {"machine_id": operation["machine_id"], "operation_id": operation["id"], "token_id": token.id}
+    return {
+        "machine_id": operation["machine_id"],
+        "snapshot_id": eve.get(snapshots).json["items"][0]["id"],
+        "operation_id": operation["id"],
+        "token_id": token.id,
+    }
 
 
 def test_every_route_of_the_application_is_published_and_declares_one_permission(vai: Installation) -> None:

@@ -139,6 +139,13 @@ def test_a_machine_whose_lifetime_passed_cannot_be_renewed(vai: Installation, an
     assert "is being removed" in problem(renew(ann, machine), 409, "conflict")["detail"]
 
 
+def test_a_machine_that_was_never_made_cannot_be_renewed(vai: Installation, ann: FlaskClient, create: Any) -> None:
+    vai.control("berlin").inject("request_create", InvalidRequest("not this one"), times=1)
+    machine = create()
+    assert machine["state"] == "failed"
+    assert "was never made" in problem(renew(ann, machine), 409, "conflict")["detail"]
+
+
 def test_a_removal_that_failed_is_asked_for_again(vai: Installation, ann: FlaskClient, create: Any) -> None:
     machine = create()
     age(vai, machine, left=timedelta(0))

@@ -17,6 +17,8 @@ TAKES_A_BODY = (
     ("post", "virtual-machines"),
     ("post", "virtual-machines/vm-1/actions/power"),
     ("post", "virtual-machines/vm-1/actions/resize"),
+    ("post", "virtual-machines/vm-1/actions/migrate"),
+    ("post", "virtual-machines/vm-1/snapshots"),
     ("post", "virtual-machines/vm-1/actions/adopt"),
     ("post", "datacenters"),
     ("patch", "datacenters/berlin"),

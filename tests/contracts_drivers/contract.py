@@ -7,11 +7,12 @@ import base64
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from tests.contracts_drivers.site import Site, a_mark
+from tests.contracts_drivers.site import PATIENCE_SECONDS, Site, a_mark
 from vai_app.domain.datacenters import HostState
 from vai_app.domain.errors import (
     CapacityShort,
@@ -23,6 +24,7 @@ from vai_app.domain.errors import (
     ProviderAuthenticationFailed,
 )
 from vai_app.domain.hypervisor import Capability, TaskState
+from vai_app.domain.statistics import Metric
 from vai_app.domain.virtual_machines import Location, Making, Power, PowerAction
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -52,19 +54,21 @@ class HypervisorContract:
     """Inherit, declare ``capabilities`` as the driver does, and provide the fixture ``site``."""
 
     capabilities: ClassVar[Collection[Capability]] = frozenset()
+    only: ClassVar[Collection[Capability]] = frozenset()  # where set, the tests that need one of these alone
 
     def __init_subclass__(cls) -> None:
         """Take away what the driver does not declare."""
         for name in dir(HypervisorContract):
             test = getattr(HypervisorContract, name)
             wanted, unwanted = getattr(test, "needs", frozenset()), getattr(test, "lacks", None)
-            if not wanted <= frozenset(cls.capabilities) or unwanted in cls.capabilities:
+            left_out = cls.only and name.startswith("test_") and not wanted & frozenset(cls.only)
+            if left_out or not wanted <= frozenset(cls.capabilities) or unwanted in cls.capabilities:
                 setattr(cls, name, None)
 
     # Being there
 
     def test_the_driver_declares_what_this_suite_holds_it_to(self, site: Site) -> None:
-        assert frozenset(site.hypervisor.capabilities) == frozenset(self.capabilities)
+        assert site.hypervisor.observe_capabilities() == frozenset(self.capabilities)
 
     @pytest.mark.spec(3)
     def test_a_verified_connection_tells_what_answers_and_as_whom(self, site: Site) -> None:
@@ -175,6 +179,12 @@ class HypervisorContract:
         site.create("web-1", location=Location(datastore=store.name))
         assert isinstance(site.error_of_create("web-2", location=Location(datastore="gone")), NotFound)
 
+    @needs(Capability.CHOOSE_DISK)
+    def test_a_disk_has_the_size_that_was_asked_for(self, site: Site) -> None:
+        for disk_gib in (site.small.disk_gib + 1, site.small.disk_gib + 6):
+            ref = site.create(f"web-{disk_gib}", size=replace(site.small, disk_gib=disk_gib))
+            assert site.seen(ref).size == replace(site.small, disk_gib=disk_gib)
+
     @needs(Capability.CHOOSE_HOST, Capability.HOST_STATES)
     def test_a_host_that_fails_is_seen_and_runs_no_machine(self, site: Site) -> None:
         host = site.hypervisor.observe_inventory().hosts[0]
@@ -248,7 +258,7 @@ class HypervisorContract:
     @needs(Capability.RESIZE_STOPPED)
     def test_a_stopped_machine_gets_another_size(self, site: Site) -> None:
         ref = site.create("web-1")
-        assert site.end(site.hypervisor.request_resize(ref, site.larger)).error is None
+        site.resize(ref, site.larger)
         assert site.seen(ref).size == site.larger
         assert site.seen(ref).power is Power.OFF
         assert site.hypervisor.request_resize(ref, site.larger) is None
@@ -265,7 +275,7 @@ class HypervisorContract:
     def test_a_running_machine_grows_and_goes_on_running(self, site: Site) -> None:
         ref = site.create("web-1")
         site.power(ref, PowerAction.START)
-        assert site.end(site.hypervisor.request_resize(ref, replace(site.larger, disk_gib=0))).error is None
+        site.resize(ref, replace(site.larger, disk_gib=0))
         seen = site.seen(ref)
         wanted = (site.larger.cpus, site.larger.memory_mib, Power.ON)
         assert (seen.size.cpus, seen.size.memory_mib, seen.power) == wanted
@@ -295,6 +305,146 @@ class HypervisorContract:
         assert isinstance(site.error_of(lambda: site.hypervisor.request_delete(ref)), Conflict)
         assert site.seen(ref).power is Power.ON
 
+    @needs(Capability.MIGRATE_STOPPED)
+    def test_a_stopped_machine_moves_to_another_host_and_stays_off(self, site: Site) -> None:
+        ref = site.create("web-1")
+        host = site.another_host(ref)
+        assert site.end(site.hypervisor.request_migrate(ref, host)).error is None
+        assert (site.seen(ref).host, site.seen(ref).power) == (host, Power.OFF)
+        assert site.hypervisor.request_migrate(ref, host) is None
+
+    @needs(Capability.MIGRATE_RUNNING)
+    def test_a_running_machine_moves_to_another_host_and_goes_on_running(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.power(ref, PowerAction.START)
+        host = site.another_host(ref)
+        assert site.end(site.hypervisor.request_migrate(ref, host)).error is None
+        assert (site.seen(ref).host, site.seen(ref).power) == (host, Power.ON)
+
+    @needs(Capability.MIGRATE_STOPPED)
+    def test_a_machine_does_not_move_to_a_host_that_is_not_there(self, site: Site) -> None:
+        ref = site.create("web-1")
+        before = site.seen(ref).host
+        assert isinstance(site.error_of(lambda: site.hypervisor.request_migrate(ref, "gone")), NotFound)
+        assert site.seen(ref).host == before
+
+    @needs(Capability.EVACUATE)
+    def test_a_machine_of_a_dead_host_is_made_anew_on_another_and_can_run_there(self, site: Site) -> None:
+        ref = site.create_on_a_host_that_may_fail("web-1")
+        site.power(ref, PowerAction.START)
+        mark, dead = site.seen(ref).mark, str(site.seen(ref).host)
+        host = site.another_host(ref)
+        with pytest.raises(Conflict):
+            site.hypervisor.request_evacuate(ref, host)  # its own is up
+        site.fail_host(dead)
+        try:
+            error = site.end(site.hypervisor.request_evacuate(ref, host)).error
+            assert error is None, error
+            assert (site.seen(ref).host, site.seen(ref).mark) == (host, mark)
+            assert site.hypervisor.request_evacuate(ref, host) is None
+            site.power(ref, PowerAction.START)
+            assert site.seen(ref).power is Power.ON
+        finally:
+            site.restore_host(dead)
+        assert site.seen(ref).host == host
+
+    # Snapshots
+
+    @needs(Capability.SNAPSHOT)
+    def test_a_snapshot_bears_its_mark_and_is_listed_with_its_machine(self, site: Site) -> None:
+        ref, other = site.create("web-1"), site.create("web-2")
+        site.power(ref, PowerAction.START)
+        assert site.hypervisor.list_snapshots(ref) == []
+        marks = [a_mark(), a_mark()]
+        for name, mark in zip(("first", "second"), marks, strict=True):
+            site.take(ref, name, mark)
+        seen = site.hypervisor.list_snapshots(ref)
+        assert [(each.name, each.mark, each.making) for each in seen] == [
+            ("first", marks[0], Making.MADE),
+            ("second", marks[1], Making.MADE),
+        ]
+        age = datetime.now(UTC) - seen[1].taken_at
+        assert timedelta(seconds=-10) < age < timedelta(seconds=PATIENCE_SECONDS)
+        assert site.seen(ref).power is Power.ON
+        assert site.hypervisor.list_snapshots(other) == []
+
+    @needs(Capability.SNAPSHOT)
+    def test_a_snapshot_is_no_image_whatever_its_name(self, site: Site) -> None:
+        site.take(site.create("web-1"), site.image, a_mark())
+        assert [each.name for each in site.hypervisor.observe_inventory().images].count(site.image) == 1
+        site.create("web-2")
+
+    @needs(Capability.SNAPSHOT)
+    def test_a_machine_is_restored_to_the_snapshot_that_was_chosen_and_keeps_all_others(self, site: Site) -> None:
+        ref = site.create("web-1")
+        former, later = site.take(ref, "former"), site.take(ref, "later")
+        before = site.seen(ref)
+        for snapshot in (former, later, former):
+            assert site.end(site.hypervisor.request_restore(ref, snapshot)).error is None
+            assert site.restored_to(ref) == snapshot
+        site.power(ref, PowerAction.STOP)
+        assert site.seen(ref) == before
+        assert [each.ref for each in site.hypervisor.list_snapshots(ref)] == [former, later]
+        site.power(ref, PowerAction.START)
+        assert site.seen(ref).power is Power.ON
+
+    @needs(Capability.SNAPSHOT)
+    def test_a_machine_that_runs_is_restored(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.power(ref, PowerAction.START)
+        snapshot = site.take(ref, "running")
+        assert site.end(site.hypervisor.request_restore(ref, snapshot)).error is None
+        assert site.restored_to(ref) == snapshot
+        site.power(ref, PowerAction.START)
+        assert site.seen(ref).power is Power.ON
+
+    @needs(Capability.RESTORES_SIZE)
+    def test_a_restored_machine_has_the_size_that_it_had(self, site: Site) -> None:
+        ref = site.create("web-1")
+        snapshot = site.take(ref, "small")
+        site.resize(ref, replace(site.larger, disk_gib=0))
+        assert site.seen(ref).size.memory_mib == site.larger.memory_mib
+        site.end(site.hypervisor.request_restore(ref, snapshot))
+        assert site.seen(ref).size == site.small
+
+    @needs(Capability.SNAPSHOT, Capability.RESIZE_STOPPED)
+    @lacks(Capability.RESTORES_SIZE)
+    def test_a_restored_machine_has_the_size_that_it_has(self, site: Site) -> None:
+        ref = site.create("web-1")
+        snapshot = site.take(ref, "small")
+        site.resize(ref, site.larger)
+        assert site.end(site.hypervisor.request_restore(ref, snapshot)).error is None
+        assert site.seen(ref).size == site.larger
+
+    @needs(Capability.SNAPSHOT)
+    def test_one_snapshot_is_deleted_and_a_missing_one_is_deleted_already(self, site: Site) -> None:
+        ref = site.create("web-1")
+        first, middle, last = (site.take(ref, name) for name in ("first", "middle", "last"))
+        site.delete_snapshot(ref, middle)
+        assert [each.ref for each in site.hypervisor.list_snapshots(ref)] == [first, last]
+        assert site.hypervisor.request_delete_snapshot(ref, middle) is None
+        assert site.end(site.hypervisor.request_restore(ref, last)).error is None
+        assert site.restored_to(ref) == last
+
+    @needs(Capability.SNAPSHOT)
+    def test_a_machine_is_not_restored_to_a_snapshot_of_another(self, site: Site) -> None:
+        ref, other = site.create("web-1"), site.create("web-2")
+        snapshot = site.take(other, "others")
+        for wrong in (snapshot, "gone"):
+            assert isinstance(site.error_of(lambda wrong=wrong: site.hypervisor.request_restore(ref, wrong)), NotFound)
+        assert site.restored_to(ref) is None
+
+    @needs(Capability.SNAPSHOT)
+    def test_snapshots_of_a_machine_that_is_gone_can_be_removed_wherever_they_outlive_it(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.take(ref, "left")
+        assert site.end(site.hypervisor.request_delete(ref)).error is None
+        with pytest.raises(NotFound):
+            site.hypervisor.request_snapshot(ref, "late", a_mark())
+        for left in site.hypervisor.list_snapshots(ref):
+            site.delete_snapshot(ref, left.ref)
+        assert site.hypervisor.list_snapshots(ref) == []
+
     def test_a_missing_machine_is_not_found(self, site: Site) -> None:
         ref = site.create("web-1")
         site.end(site.hypervisor.request_delete(ref))
@@ -322,6 +472,44 @@ class HypervisorContract:
         listed = {each.ref: each for each in site.hypervisor.list_machines()}
         assert listed[stranger].mark is None
         assert site.image not in {each.name for each in listed.values()}
+
+    # What machines use
+
+    @needs(Capability.STATISTICS)
+    def test_what_machines_that_run_use_is_measured_now_whatever_became_of_others(self, site: Site) -> None:
+        runs, gone, off = site.create("web-1"), site.create("web-2"), site.create("web-3")
+        site.power(runs, PowerAction.START)
+        site.end(site.hypervisor.request_delete(gone))
+        found = {each.ref: each for each in site.measured(gone, off, runs)}
+        assert runs in found
+        assert gone not in found
+        reading = found[runs]
+        assert timedelta(seconds=-10) < datetime.now(UTC) - reading.at < timedelta(seconds=PATIENCE_SECONDS)
+        assert {Metric.CPU_PERCENT, Metric.MEMORY_MIB} <= reading.values.keys()
+        assert 0 <= reading.values[Metric.CPU_PERCENT] <= 100
+        assert reading.values[Metric.MEMORY_MIB] >= 0
+        known = reading.values.keys() | reading.totals.keys()
+        assert {Metric.NETWORK_RECEIVED_KIB_S, Metric.NETWORK_SENT_KIB_S, Metric.DISK_READ_KIB_S} <= known
+        assert all(number >= 0 for number in (*reading.values.values(), *reading.totals.values()))
+
+    @needs(Capability.STATISTICS)
+    def test_only_what_is_asked_for_is_measured(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.power(ref, PowerAction.START)
+        (reading,) = site.hypervisor.observe_statistics([ref], [Metric.MEMORY_MIB])
+        assert (list(reading.values), reading.totals) == ([Metric.MEMORY_MIB], {})
+        assert site.hypervisor.observe_statistics([], list(Metric)) == []
+
+    @needs(Capability.STATISTICS)
+    def test_what_is_counted_does_not_shrink_while_a_machine_runs(self, site: Site) -> None:
+        ref = site.create("web-1")
+        site.power(ref, PowerAction.START)
+        (first,), (second,) = site.measured(ref), site.measured(ref)
+        assert first.at <= second.at
+        assert first.totals.keys() == second.totals.keys()
+        assert all(second.totals[metric] >= total for metric, total in first.totals.items())
+
+    # The inventory
 
     def test_the_inventory_names_what_machines_are_made_of(self, site: Site) -> None:
         inventory = site.hypervisor.observe_inventory()

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from vai_app.domain.datacenters import HostState
 from vai_app.domain.errors import VaiError
 from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskObservation, TaskState
 from vai_app.domain.identifiers import new_id
+from vai_app.domain.statistics import Metric, Reading
 from vai_app.domain.virtual_machines import (
     FixedAddress,
     Location,
@@ -55,6 +57,14 @@ class Site(ABC):
 
     # Of drivers that declare the capabilities
 
+    def restore_host(self, ref: str) -> None:
+        """Let a host that failed answer again."""
+        raise NotImplementedError
+
+    def create_on_a_host_that_may_fail(self, name: str) -> str:
+        """Make a machine that is off on a host that ``fail_host`` may take; any, where a test has its own."""
+        return self.create(name)
+
     def free_address(self) -> FixedAddress:
         """Return an address that no machine has, in a network in which it may be asked for."""
         raise NotImplementedError
@@ -77,6 +87,10 @@ class Site(ABC):
 
     def user_data_of(self, ref: str) -> str | None:
         """Return what a machine's guest can read, in base64."""
+        raise NotImplementedError
+
+    def restored_to(self, ref: str) -> str | None:
+        """Return the reference of the snapshot whose disks a machine has had last, as somebody else sees it."""
         raise NotImplementedError
 
     def request(
@@ -126,6 +140,38 @@ class Site(ABC):
         assert made is not None
         ref = made.ref
         return self.error_of(lambda: self.hypervisor.request_power(ref, PowerAction.START))
+
+    def another_host(self, ref: str) -> str:
+        """Return the reference of a host that is up and does not have the machine."""
+        now = self.seen(ref).host
+        hosts = self.hypervisor.observe_inventory().hosts
+        return next(each.ref for each in hosts if each.state is HostState.UP and now not in (each.ref, each.name))
+
+    def take(self, ref: str, name: str, mark: Mark | None = None) -> str:
+        """Take a snapshot and return its reference."""
+        mark = mark or a_mark()
+        assert self.end(self.hypervisor.request_snapshot(ref, name, mark)).error is None
+        [taken] = [each for each in self.hypervisor.list_snapshots(ref) if each.mark == mark]
+        return taken.ref
+
+    def delete_snapshot(self, ref: str, snapshot: str) -> None:
+        """Remove a snapshot."""
+        task = self.hypervisor.request_delete_snapshot(ref, snapshot)
+        if task is not None:
+            assert self.end(task).error is None
+
+    def measured(self, *refs: str) -> list[Reading]:
+        """Read all that is measured of machines."""
+        return self.hypervisor.observe_statistics(refs, list(Metric))
+
+    def resize(self, ref: str, size: Size) -> None:
+        """Give a machine another size, asking until nothing is left to be asked for."""
+        for _ in range(3):
+            task = self.hypervisor.request_resize(ref, size)
+            if task is None:
+                return
+            assert self.end(task).error is None
+        raise AssertionError(f"{ref} does not get the size {size}")
 
     def power(self, ref: str, action: PowerAction) -> None:
         """Change a machine's power."""

@@ -42,9 +42,16 @@ class SimulatedSite(Site):
     def user_data_of(self, ref: str) -> str | None:
         return Control(self._path).user_data(ref)
 
+    def restored_to(self, ref: str) -> str | None:
+        return Control(self._path).restored_to(ref)
+
     def fail_host(self, ref: str) -> None:
         [name] = [host.name for host in self.hypervisor.observe_inventory().hosts if host.ref == ref]
         Control(self._path).set_host_state(name, HostState.DOWN)
+
+    def restore_host(self, ref: str) -> None:
+        [name] = [host.name for host in self.hypervisor.observe_inventory().hosts if host.ref == ref]
+        Control(self._path).set_host_state(name, HostState.UP)
 
 
 @pytest.mark.spec(29)

@@ -39,6 +39,9 @@ class VmwareSite(Site):
     def user_data_of(self, ref: str) -> str | None:
         return self.witness.user_data(ref)
 
+    def restored_to(self, ref: str) -> str | None:
+        return self.witness.restored_to(ref)
+
     def fail_host(self, ref: str) -> None:
         [name] = [host.name for host in self.hypervisor.observe_inventory().hosts if host.ref == ref]
         self._vcsim.host_state(name, "notResponding")

@@ -19,10 +19,10 @@ from tests.lab.ports import free_port
 from tests.lab.process import ServerProcess, wait_until
 from tests.lab.vcsim import Vcsim
 from vai_app.cli.client import ApiClient, Json
-from vai_app.cli.processes import API, BEAT, FLOWER, PROVISION_WORKER, REQUEST_WORKER, WATCHER, command_lines
+from vai_app.cli.processes import API, BEAT, FLOWER, NODE_NAMES, WATCHER, command_lines
 from vai_app.settings import Settings
 
-WORKERS = (REQUEST_WORKER, PROVISION_WORKER)
+WORKERS = tuple(NODE_NAMES)
 _READY_SECONDS = 60.0
 _OPEN = ("pending", "running", "undoing")
 _PREPARE_SECONDS = 120.0

@@ -8,7 +8,17 @@ from werkzeug.exceptions import HTTPException, NotAcceptable
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import vai_app
-from vai_app.api import configuration, consumption, datacenters, operations, system, tokens, virtual_machines
+from vai_app.api import (
+    configuration,
+    consumption,
+    datacenters,
+    operations,
+    snapshots,
+    statistics,
+    system,
+    tokens,
+    virtual_machines,
+)
 from vai_app.api.conventions import API, JSON
 from vai_app.api.documentation import PROBLEM_TYPE
 from vai_app.api.envelope import Envelope, allow_scripts_of_pages
@@ -57,6 +67,8 @@ def create_app(services: Services) -> Flask:
     )
     for namespace, path in (
         (virtual_machines.namespace, f"{API}/virtual-machines"),
+        (snapshots.namespace, f"{API}/virtual-machines"),
+        (statistics.namespace, f"{API}/virtual-machines"),
         (virtual_machines.batches, f"{API}/batches"),
         (operations.namespace, f"{API}/operations"),
         (datacenters.namespace, f"{API}/datacenters"),

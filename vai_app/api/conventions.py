@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import msgspec
 from flask import Response, request
 
-from vai_app.api.auth import services
+from vai_app.api.auth import context, services
 from vai_app.api.views import OperationView, operation_view
 from vai_app.domain.errors import InvalidRequest, NotFound, PreconditionRequired
 from vai_app.domain.operations import Operation
+from vai_app.services.controller import RequestContext
 
 API = "/api/v1"
 JSON = "application/json"
@@ -39,6 +41,11 @@ def idempotency_key() -> str | None:
         message = "must be 1 to 128 printable ASCII characters without spaces"
         raise InvalidRequest(f"Idempotency-Key {message}.", [{"field": "Idempotency-Key", "message": message}])
     return key
+
+
+def change_context() -> RequestContext:
+    """Return who asks for a change, with the idempotency key of the request. Raises InvalidRequest."""
+    return replace(context(), idempotency_key=idempotency_key())
 
 
 def datacenter_names() -> Callable[[str], str]:

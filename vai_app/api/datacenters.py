@@ -56,6 +56,7 @@ class Datacenters(Confirmed):
             call_timeout_seconds=body.call_timeout_seconds,
             options=body.options,
             placement=body.placement.settings(),
+            statistics=body.statistics.settings(),
         )
         datacenter = services().datacenter_registry.register(asking, wanted, verify=body.verify_now)
         headers = {**etag(datacenter.revision), "Location": f"/api/v1/datacenters/{datacenter.id}"}
@@ -85,8 +86,11 @@ class OneDatacenter(Confirmed):
         asking = context()
         revision = expected_revision()
         body = read_body(DatacenterChangeBody)
-        placement = body.placement.settings() if body.placement else None
-        change = DatacenterChange(**body.model_dump(exclude={"placement"}), placement=placement)
+        change = DatacenterChange(
+            **body.model_dump(exclude={"placement", "statistics"}),
+            placement=body.placement.settings() if body.placement else None,
+            statistics=body.statistics.settings() if body.statistics else None,
+        )
         return _shown(services().datacenter_registry.change(asking, datacenter, change, revision))
 
     @documented(

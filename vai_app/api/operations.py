@@ -98,15 +98,14 @@ class Events(Confirmed):
     def get(self) -> Response:
         """List events, newest first."""
         query = read_query(EventQuery)
-        since, until = query.bounds()
         wanted = EventFilter(
             tenant=context().scope,
             kind=query.kind,
             operation_id=query.operation,
             machine_id=query.machine,
             datacenter_id=_datacenter_id(query.datacenter),
-            since=since,
-            until=until,
+            since=query.since,
+            until=query.until,
         )
         page = services().events.page(wanted, PageRequest(query.page_size, query.page_token))
         return answer(EventPage([event_view(each) for each in page.items], page.next_token))

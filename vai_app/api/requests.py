@@ -27,6 +27,7 @@ from vai_app.domain.operations import OperationKind, OperationState
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope
 from vai_app.domain.placement.batches import BatchRules
 from vai_app.domain.ports import LARGEST_PAGE, PAGE_SIZE
+from vai_app.domain.statistics import Metric, StatisticsSettings
 from vai_app.domain.virtual_machines import (
     FixedAddress,
     Location,
@@ -48,6 +49,7 @@ MachineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,6
 DatacenterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62})$")]
 ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+SnapshotName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,79}$")]
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,62})$")]
 LabelValue = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 LifetimeHours = Annotated[int, Field(ge=1, le=LONGEST_HOURS, description=_LIFETIME)]
@@ -205,6 +207,24 @@ class ResizeBody(Body):
         return Size(self.cpus, self.memory_mib, self.disk_gib)
 
 
+class MigrateBody(Body):
+    """Where a machine moves within its datacenter."""
+
+    host: ObjectName | None = Field(
+        default=None, description="A host's name or reference; none leaves the choice to VAI."
+    )
+    host_is_off: bool = Field(
+        default=False,
+        description="Your word that the machine's host, which does not answer, is off. Otherwise it may run twice.",
+    )
+
+
+class SnapshotBody(Body):
+    """A snapshot to take."""
+
+    name: SnapshotName | None = Field(default=None, description="Unique among the machine's; none is its time.")
+
+
 class RenewBody(Body):
     """A new lifetime, from now."""
 
@@ -269,6 +289,28 @@ class PlacementSettingsBody(Body):
         )
 
 
+class StatisticsSettingsBody(Body):
+    """What is measured in a datacenter, how often, and how long it is kept."""
+
+    enabled: bool = True
+    interval_seconds: int = Field(default=60, ge=5, le=86_400)
+    retention_hours: int = Field(default=24, ge=1, le=8760, description="What was kept before stays as long as then.")
+    batch_size: int = Field(default=100, ge=1, le=1000, description="Machines that one call asks about.")
+    metrics: list[Literal[*(each.value for each in Metric)]] = Field(  # type: ignore[valid-type]
+        default=[each.value for each in Metric], min_length=1, max_length=len(Metric)
+    )
+
+    def settings(self) -> StatisticsSettings:
+        """Return the settings."""
+        return StatisticsSettings(
+            enabled=self.enabled,
+            interval_seconds=self.interval_seconds,
+            retention_hours=self.retention_hours,
+            batch_size=self.batch_size,
+            metrics=tuple(dict.fromkeys(Metric(each) for each in self.metrics)),
+        )
+
+
 class DatacenterBody(Body):
     """A datacenter to register."""
 
@@ -281,6 +323,7 @@ class DatacenterBody(Body):
     call_timeout_seconds: TimeoutSeconds = 30.0
     options: dict[str, Any] = Field(default={}, max_length=32, description="Specific to the kind.")
     placement: PlacementSettingsBody = PlacementSettingsBody()
+    statistics: StatisticsSettingsBody = StatisticsSettingsBody()
     verify_now: bool = Field(default=True, description="Whether the endpoint must accept the credentials first.")
 
 
@@ -296,6 +339,7 @@ class DatacenterChangeBody(Body):
     call_timeout_seconds: TimeoutSeconds | None = None
     options: dict[str, Any] | None = Field(default=None, max_length=32)
     placement: PlacementSettingsBody | None = None
+    statistics: StatisticsSettingsBody | None = None
 
 
 def _rfc_3339(text: Any) -> Any:
@@ -361,19 +405,20 @@ class OperationQuery(PageQuery):
     open: bool | None = Field(default=None, description="Not ended yet, or ended.")
 
 
-class EventQuery(PageQuery):
+class IntervalQuery(PageQuery):
+    """Of which time."""
+
+    since: Moment | None = Field(default=None, description="With time zone, inclusive.")
+    until: Moment | None = Field(default=None, description="With time zone, exclusive.")
+
+
+class EventQuery(IntervalQuery):
     """Which events."""
 
     kind: Annotated[str, StringConstraints(pattern=r"^[a-z.-]{1,64}$")] | None = None
     operation: Identifier | None = None
     machine: Identifier | None = None
     datacenter: Identifier | None = Field(default=None, description="Name or id of a datacenter.")
-    since: Moment | None = Field(default=None, description="With time zone, inclusive.")
-    until: Moment | None = Field(default=None, description="With time zone, exclusive.")
-
-    def bounds(self) -> tuple[datetime | None, datetime | None]:
-        """Return the interval."""
-        return self.since, self.until
 
 
 class InventoryQuery(Query):

@@ -9,7 +9,8 @@ from vai_app.domain.capacity import DatacenterCapacity, Room
 from vai_app.domain.datacenters import Datacenter, Host, HostState, Image, PlacementSettings, Reachability
 from vai_app.domain.events import Event
 from vai_app.domain.operations import Operation, OperationKind, OperationState, Problem, StepName
-from vai_app.domain.virtual_machines import MachineState, Power, VirtualMachine
+from vai_app.domain.statistics import StatisticsSettings
+from vai_app.domain.virtual_machines import MachineState, Power, Size, VirtualMachine
 
 
 @dataclass(slots=True)
@@ -141,12 +142,15 @@ class DatacenterView:
     call_timeout_seconds: float
     options: Mapping[str, Any]
     placement: PlacementSettings
+    statistics: StatisticsSettings
     reachability: Reachability
     problem: str | None
     product: str | None
     revision: int
     created_at: datetime
     observed_at: datetime | None
+    collected_at: datetime | None
+    collection_problem: str | None
 
 
 @dataclass(slots=True)
@@ -331,9 +335,14 @@ class Health:
     parts: Mapping[str, str]
 
 
+def size_view(size: Size) -> SizeView:
+    """Return a size as it is shown."""
+    return SizeView(size.cpus, size.memory_mib, size.disk_gib)
+
+
 def machine_view(machine: VirtualMachine, name_of: Callable[[str], str], operation: Operation | None) -> MachineView:
     """Return a machine as it is shown; ``name_of`` names datacenters."""
-    size, seen = machine.spec.size, machine.observed_size
+    seen = machine.observed_size
     return MachineView(
         id=machine.id,
         name=machine.name,
@@ -341,7 +350,7 @@ def machine_view(machine: VirtualMachine, name_of: Callable[[str], str], operati
         datacenter=Reference(machine.datacenter_id, name_of(machine.datacenter_id)),
         state=machine.state,
         managed=machine.managed,
-        size=SizeView(size.cpus, size.memory_mib, size.disk_gib),
+        size=size_view(machine.spec.size),
         image=machine.spec.image,
         networks=machine.spec.networks,
         operation=RunningOperation(operation.id, operation.kind, operation.state, operation.step)
@@ -350,7 +359,7 @@ def machine_view(machine: VirtualMachine, name_of: Callable[[str], str], operati
         observed=Observed(
             power=machine.observed_power,
             host=machine.observed_host,
-            size=SizeView(seen.cpus, seen.memory_mib, seen.disk_gib) if seen else None,
+            size=size_view(seen) if seen else None,
             networks=machine.networks,
             addresses=machine.addresses,
             at=machine.observed_at,
@@ -406,12 +415,15 @@ def datacenter_view(datacenter: Datacenter) -> DatacenterView:
         call_timeout_seconds=datacenter.call_timeout_seconds,
         options=datacenter.options,
         placement=datacenter.placement,
+        statistics=datacenter.statistics,
         reachability=datacenter.reachability,
         problem=datacenter.problem,
         product=f"{about.product} {about.version}" if about else None,
         revision=datacenter.revision,
         created_at=datacenter.created_at,
         observed_at=datacenter.observed_at,
+        collected_at=datacenter.collected_at,
+        collection_problem=datacenter.collection_problem,
     )
 
 

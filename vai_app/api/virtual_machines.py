@@ -1,14 +1,13 @@
 """``/virtual-machines`` and ``/batches``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from flask import Response
 from flask_restx import Namespace
 
 from vai_app.api.auth import Confirmed, context, services
-from vai_app.api.conventions import accepted, answer, datacenter_names, idempotency_key
+from vai_app.api.conventions import accepted, answer, change_context, datacenter_names
 from vai_app.api.documentation import also_answers, documented
 from vai_app.api.explanations import ExplanationView, explanation_view
 from vai_app.api.requests import (
@@ -17,6 +16,7 @@ from vai_app.api.requests import (
     CreationQuery,
     MachineBody,
     MachineQuery,
+    MigrateBody,
     PowerBody,
     RenewBody,
     ResizeBody,
@@ -27,7 +27,6 @@ from vai_app.api.views import MachinePage, MachineView, OperationView, machine_v
 from vai_app.domain.ports import MachineFilter, PageRequest
 from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import VirtualMachine
-from vai_app.services.controller import RequestContext
 from vai_app.services.placement import PlacementRequest
 
 namespace = Namespace("virtual-machines", description="Virtual machines, whatever hypervisor they run on")
@@ -73,7 +72,7 @@ class Machines(Confirmed):
     )
     def post(self) -> Response:
         """Create a machine, or with ``dry_run`` explain where it would go and why."""
-        dry_run, asking = read_query(CreationQuery).dry_run, _change()
+        dry_run, asking = read_query(CreationQuery).dry_run, change_context()
         body = read_body(MachineBody)
         if dry_run:
             asked = PlacementRequest(body.datacenter, body.spec(), body.placement.wish())
@@ -97,7 +96,7 @@ class Machine(Confirmed):
     @documented(namespace, 202, OperationView, problems=(*_REFUSALS, 422), headers=_KEY, may="virtual-machines:delete")
     def delete(self, machine_id: str) -> Response:
         """Delete a machine and its disks."""
-        return accepted(services().controller.delete_machine(_change(), machine_id))
+        return accepted(services().controller.delete_machine(change_context(), machine_id))
 
 
 @namespace.route("/<string:machine_id>/actions/power")
@@ -110,7 +109,7 @@ class MachinePower(Confirmed):
     def post(self, machine_id: str) -> Response:
         """Start, stop, shut down, reboot, reset or suspend a machine."""
         action = read_body(PowerBody).power_action()
-        return accepted(services().controller.change_power(_change(), machine_id, action))
+        return accepted(services().controller.change_power(change_context(), machine_id, action))
 
 
 @namespace.route("/<string:machine_id>/actions/resize")
@@ -123,7 +122,27 @@ class MachineSize(Confirmed):
     def post(self, machine_id: str) -> Response:
         """Give a machine another size."""
         size = read_body(ResizeBody).size()
-        return accepted(services().controller.resize_machine(_change(), machine_id, size))
+        return accepted(services().controller.resize_machine(change_context(), machine_id, size))
+
+
+@namespace.route("/<string:machine_id>/actions/migrate")
+class MachineHost(Confirmed):
+    """A machine's host."""
+
+    @documented(
+        namespace,
+        202,
+        OperationView,
+        body=MigrateBody,
+        problems=_REFUSALS,
+        headers=_KEY,
+        may="virtual-machines:migrate",
+    )
+    def post(self, machine_id: str) -> Response:
+        """Move a machine to another host of its datacenter; one that runs goes on running."""
+        asking, body = change_context(), read_body(MigrateBody)
+        controller = services().controller
+        return accepted(controller.migrate_machine(asking, machine_id, body.host, host_is_off=body.host_is_off))
 
 
 @namespace.route("/<string:machine_id>/actions/renew")
@@ -147,7 +166,7 @@ class MachineAdoption(Confirmed):
     def post(self, machine_id: str) -> Response:
         """Let VAI manage a machine that it found."""
         tenant = read_body(AdoptBody).tenant or context().principal.tenant
-        return accepted(services().controller.adopt_machine(_change(), machine_id, tenant))
+        return accepted(services().controller.adopt_machine(change_context(), machine_id, tenant))
 
 
 @batches.route("")
@@ -159,18 +178,13 @@ class Batches(Confirmed):
     )
     def post(self) -> Response:
         """Create machines that are placed together; each has an operation of its own."""
-        asking, body = _change(), read_body(BatchBody)
+        asking, body = change_context(), read_body(BatchBody)
         machines, rules = body.batch()
         return accepted(services().controller.create_batch(asking, machines, body.datacenters, rules))
 
 
 def _explained(asking: Principal, asked: PlacementRequest) -> Mapping[str, Any]:
     return services().placement.explain_request(asking.tenant, asked, asking.roles)
-
-
-def _change() -> RequestContext:
-    """Return who asks for a change, with the idempotency key of the request."""
-    return replace(context(), idempotency_key=idempotency_key())
 
 
 def _views(machines: Sequence[VirtualMachine]) -> list[MachineView]:

@@ -133,7 +133,12 @@ def client_of(settings: Settings, api_url: str | None, token: str | None) -> Api
 
 
 def _pause_asked_for(response: httpx.Response) -> float | None:
-    """Return the seconds after which a request that was too many may come again, where that is soon."""
+    """Return the seconds after which a refused request may come again, where that is soon.
+
+    One that was too many says so; one that arrived too slowly may come again at once, and was not acted on.
+    """
+    if response.status_code == httpx.codes.REQUEST_TIMEOUT:
+        return 0.0
     asked = response.headers.get("Retry-After", "")
     if response.status_code != httpx.codes.TOO_MANY_REQUESTS or not asked.isdecimal():
         return None

@@ -11,6 +11,7 @@ from vai_app.cli.client import Json
 from vai_app.cli.context import AsJson, client
 from vai_app.cli.output import console, print_table, show
 from vai_app.domain.datacenters import PlacementStrategy
+from vai_app.domain.statistics import Metric
 
 app = typer.Typer(help="Datacenters: register, watch over, forget.", no_args_is_help=True)
 
@@ -158,12 +159,29 @@ def placement(  # noqa: PLR0913 - one parameter an option
         "memory_ratio": memory_ratio,
         "disk_ratio": disk_ratio,
     }
-    with client() as api:
-        path = f"/datacenters/{datacenter}"
-        settings = api.get(path)["placement"] | {name: value for name, value in given.items() if value is not None}
-        found = api.change_configuration("PATCH", path, {"placement": settings})
-    rows = [(name.replace("_", " "), str(value)) for name, value in found["placement"].items()]
-    show(found, as_json=as_json, table=lambda: print_table(found["name"], ("placement", ""), rows))
+    _change_settings(datacenter, "placement", given, as_json=as_json)
+
+
+@app.command("statistics")
+def statistics(
+    datacenter: Datacenter,
+    *,
+    enabled: Annotated[bool | None, typer.Option("--enabled/--disabled", help="Whether anything is measured.")] = None,
+    interval_seconds: Annotated[int | None, typer.Option(help="How often.", min=5)] = None,
+    retention_hours: Annotated[int | None, typer.Option(help="How long it is kept.", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Machines that one call asks about.", min=1)] = None,
+    metric: Annotated[list[Metric] | None, typer.Option(help="What is measured; all when never said.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how statistics are collected in a datacenter; what is left out stays."""
+    given = {
+        "enabled": enabled,
+        "interval_seconds": interval_seconds,
+        "retention_hours": retention_hours,
+        "batch_size": batch_size,
+        "metrics": [each.value for each in metric] if metric else None,
+    }
+    _change_settings(datacenter, "statistics", given, as_json=as_json)
 
 
 @app.command("forget")
@@ -172,6 +190,16 @@ def forget(datacenter: Datacenter) -> None:
     with client() as api:
         api.change_configuration("DELETE", f"/datacenters/{datacenter}")
     console.print(f"{datacenter} is forgotten.")
+
+
+def _change_settings(datacenter: str, what: str, given: Json, *, as_json: bool) -> None:
+    """Change what is given of a group of a datacenter's settings, and show the group."""
+    with client() as api:
+        path = f"/datacenters/{datacenter}"
+        settings = api.get(path)[what] | {name: value for name, value in given.items() if value is not None}
+        found = api.change_configuration("PATCH", path, {what: settings})
+    rows = [(name.replace("_", " "), str(value)) for name, value in found[what].items()]
+    show(found, as_json=as_json, table=lambda: print_table(found["name"], (what, ""), rows))
 
 
 def _set_enabled(datacenter: str, *, enabled: bool, as_json: bool) -> None:

@@ -16,7 +16,7 @@ import redis
 from pymongo.errors import PyMongoError
 
 from vai_app.cli.embedded import initiate_replica_set, is_primary, mongod_command, mongodb_url, valkey_command
-from vai_app.cli.processes import API, FLOWER, PROVISION_WORKER, REQUEST_WORKER, command_lines
+from vai_app.cli.processes import API, FLOWER, NODE_NAMES, command_lines
 from vai_app.cli.state_folder import StateFolder
 from vai_app.cli.supervisor import Process, Supervisor, Tell
 from vai_app.domain.errors import Conflict, ServiceUnavailable
@@ -167,8 +167,7 @@ class Installation:
         """Return VAI's processes: the table that ``vai status`` shows."""
         ready: dict[str, Callable[[], bool]] = {
             API: self._api_ready,
-            REQUEST_WORKER: self._worker_ready(REQUEST_WORKER),
-            PROVISION_WORKER: self._worker_ready(PROVISION_WORKER),
+            **{name: self._worker_ready(name) for name in NODE_NAMES},
             FLOWER: lambda: _answers(at_home(self._settings.flower_host), self._settings.flower_port),
         }
         flower = {"FLOWER_BASIC_AUTH": f"admin:{self.flower_password}"}

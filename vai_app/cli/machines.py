@@ -153,6 +153,38 @@ def resize(
         finish(api, operation, wait=not no_wait, as_json=as_json)
 
 
+@app.command("migrate")
+def migrate(
+    machine: Machine,
+    host: Annotated[str | None, typer.Argument(help="A host's name or reference; VAI chooses when left out.")] = None,
+    *,
+    host_is_off: Annotated[
+        bool,
+        typer.Option("--host-is-off", help="Its host does not answer, and you have seen that it is off."),
+    ] = False,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Move a machine to another host of its datacenter; one that runs goes on running."""
+    with client() as api:
+        body = {"host": host, "host_is_off": host_is_off}
+        operation = api.post(f"/virtual-machines/{api.machine(machine)['id']}/actions/migrate", body)
+        finish(api, operation, wait=not no_wait, as_json=as_json)
+
+
+@app.command("statistics")
+def statistics(
+    machine: Machine,
+    last: Annotated[int, typer.Option(help="So many samples, the newest first.", min=1, max=500)] = 10,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a machine used, as it was measured."""
+    with client() as api:
+        samples = api.get(f"/virtual-machines/{api.machine(machine)['id']}/statistics", page_size=last)["items"]
+    show(samples, as_json=as_json, table=lambda: _print_samples(machine, samples))
+
+
 @app.command("renew")
 def renew(machine: Machine, lifetime_hours: LifetimeHours = None, *, as_json: AsJson = False) -> None:
     """Give a machine a new lifetime, from now."""
@@ -220,6 +252,16 @@ def print_machines(machines: list[Json]) -> None:
         for machine in machines
     ]
     print_table("Machines", columns, rows)
+
+
+def _print_samples(machine: str, samples: list[Json]) -> None:
+    columns = ("at", "CPU %", "memory MiB", "received KiB/s", "sent KiB/s", "read KiB/s", "written KiB/s", "W")
+    rows = [tuple(_measured(value) for value in each.values()) for each in samples]
+    print_table(machine, columns, rows)
+
+
+def _measured(value: str | float | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.1f}"
 
 
 def _print_details(machine: Json) -> None:

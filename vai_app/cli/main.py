@@ -14,6 +14,7 @@ from vai_app.cli import (
     machines,
     one_process,
     operations,
+    snapshots,
 )
 from vai_app.cli.context import explained
 from vai_app.cli.output import console
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(lifecycle.app)
 app.add_typer(one_process.app)
 app.add_typer(machines.app, name="vm")
+app.add_typer(snapshots.app, name="snapshot")
 app.add_typer(batches.app, name="batch")
 app.add_typer(datacenters.app, name="datacenter")
 app.add_typer(operations.app, name="operation")

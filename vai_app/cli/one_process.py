@@ -17,7 +17,7 @@ from vai_app.settings import Settings, at_home, settings
 
 app = typer.Typer()
 
-Name = Annotated[str, typer.Argument(help="api, worker-requests, worker-provision, watcher, beat or flower.")]
+Name = Annotated[str, typer.Argument(help=f"{', '.join((API, *NODE_NAMES, WATCHER, BEAT))} or {FLOWER}.")]
 _PATIENCE_SECONDS = 5.0
 
 

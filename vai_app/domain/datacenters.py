@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from vai_app.domain.statistics import StatisticsSettings
 from vai_app.domain.virtual_machines import Power
 
 
@@ -176,8 +177,11 @@ class Datacenter:
     call_timeout_seconds: float = 30.0
     options: dict[str, Any] = field(default_factory=dict)
     placement: PlacementSettings = PlacementSettings()
+    statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
     reachability: Reachability = Reachability.UNKNOWN
     problem: str | None = None
     about: About | None = None
     inventory: Inventory = Inventory()
     observed_at: datetime | None = None
+    collected_at: datetime | None = None  # when statistics were last read, all of them
+    collection_problem: str | None = None  # why the last try did not get them

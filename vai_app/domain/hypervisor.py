@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vai_app.domain.datacenters import About, Connection, Inventory
-from vai_app.domain.errors import VaiError
+from vai_app.domain.errors import Conflict, VaiError
+from vai_app.domain.snapshots import SnapshotObservation
+from vai_app.domain.statistics import Metric, Reading
 from vai_app.domain.virtual_machines import Location, MachineObservation, MachineSpec, Mark, PowerAction, Size
 
 
@@ -29,8 +31,15 @@ class Capability(StrEnum):
     UNIQUE_NAMES = "unique-names"  # request_create refuses a name that is taken
     CHOOSE_HOST = "choose-host"  # request_create honours location.host
     CHOOSE_DATASTORE = "choose-datastore"  # request_create honours location.datastore
+    CHOOSE_DISK = "choose-disk"  # request_create gives the disk any size that holds the image (OpenStack: on volumes)
     RESIZE_STOPPED = "resize-stopped"  # request_resize of a machine that is off
     RESIZE_RUNNING = "resize-running"  # request_resize of a machine that is on
+    MIGRATE_RUNNING = "migrate-running"  # request_migrate of one that is on, and goes on running (OpenStack: as admin)
+    MIGRATE_STOPPED = "migrate-stopped"  # request_migrate of one that is off (OpenStack: as admin)
+    EVACUATE = "evacuate"  # request_evacuate of a machine whose host is dead (OpenStack: as admin)
+    SNAPSHOT = "snapshot"  # request_snapshot, request_restore and request_delete_snapshot
+    RESTORES_SIZE = "restores-size"  # request_restore gives the machine the size that it had, and not its disks alone
+    STATISTICS = "statistics"  # observe_statistics (OpenStack: as admin)
     GUEST_SHUTDOWN = "guest-shutdown"  # SHUTDOWN and REBOOT ask the guest to do it
     SUSPEND = "suspend"  # SUSPEND, and START of a suspended machine
     ADOPT = "adopt"  # request_mark on a machine that someone else made
@@ -88,13 +97,15 @@ class TaskObservation:
 class CreateRequest:
     """One machine to make. ``location`` is complete: placement chose what the user left open.
 
-    ``user_data`` is what the guest reads at its first start, in base64 (cloud-init and its like).
+    ``user_data`` is what the guest reads at its first start, in base64 (cloud-init and its like). ``tenant`` is whose
+    machine it is, for drivers that keep tenants apart.
     """
 
     spec: MachineSpec
     mark: Mark
     location: Location
     user_data: str | None = None
+    tenant: str | None = None
 
 
 class Machines(ABC):
@@ -130,7 +141,30 @@ class Machines(ABC):
 
     @abstractmethod
     def request_resize(self, ref: str, size: Size) -> NativeTask | None:
-        """Ask for another size; ``None`` when it has that size. ``disk_gib`` may grow, never shrink (Conflict)."""
+        """Ask for another size, or for a part of the change; ``None`` when it has that size.
+
+        Whoever asks does so again when the task has ended, until nothing is left to be asked for. ``disk_gib`` may
+        grow, never shrink (Conflict).
+        """
+
+    def request_migrate(self, ref: str, host: str) -> NativeTask | None:
+        """Ask for the machine to be moved to another host, by reference or name; ``None`` when it is there.
+
+        Raises NotFound (no such machine or host), Conflict (not as it is now), CapacityShort, HostUnavailable. A task
+        that SUCCEEDED has moved it there; after one that FAILED it is where it was, with the power that it had.
+        """
+        message = f"Machines cannot be moved between hosts here: {ref} stays where it is, and not on {host}."
+        raise Conflict(message)
+
+    def request_evacuate(self, ref: str, host: str) -> NativeTask | None:
+        """Ask for a machine of a dead host to be made anew on another, with its disks, by reference or name.
+
+        ``None`` when it is there. Whoever asks knows that its host is off: a machine that still runs there would run
+        twice. It has the power that the hypervisor last knew of it. Raises NotFound, Conflict (the hypervisor sees that
+        the host lives), CapacityShort, HostUnavailable.
+        """
+        message = f"Machines of dead hosts cannot be evacuated here: {ref} stays where it is, and not on {host}."
+        raise Conflict(message)
 
     @abstractmethod
     def request_mark(self, ref: str, mark: Mark) -> NativeTask | None:
@@ -143,6 +177,53 @@ class Machines(ABC):
     @abstractmethod
     def list_machines(self) -> Iterator[MachineObservation]:
         """Return every machine of the datacenter, VAI's and strangers', in one bulk read; no templates."""
+
+
+class Snapshots:
+    """Snapshots of machines' disks, for drivers that declare SNAPSHOT."""
+
+    def request_snapshot(self, ref: str, name: str, mark: Mark) -> NativeTask:
+        """Ask for a snapshot that bears ``mark`` from its first moment; a machine that runs goes on running.
+
+        What the guest has not written to its disks is not in it. Raises NotFound, Conflict, QuotaExceeded.
+        """
+        message = f"There are no snapshots here: {name!r} of {ref} is not taken for {mark.machine_id}."
+        raise Conflict(message)
+
+    def list_snapshots(self, ref: str) -> list[SnapshotObservation]:  # noqa: ARG002 - the default knows none
+        """Return a machine's snapshots, VAI's and strangers', oldest first; none of a machine that is not there.
+
+        Where snapshots outlive their machine, they are returned also then.
+        """
+        return []
+
+    def request_restore(self, ref: str, snapshot_ref: str) -> NativeTask:
+        """Ask for the machine's disks to be as they were in one of its snapshots; what came later is lost.
+
+        Afterwards it is off or it runs, as the hypervisor likes. Its mark, name and networks stay, and so do its
+        other snapshots. Raises NotFound (no such machine or snapshot), Conflict (not as it is now).
+        """
+        message = f"There are no snapshots here: {ref} is not restored to {snapshot_ref}."
+        raise Conflict(message)
+
+    def request_delete_snapshot(self, ref: str, snapshot_ref: str) -> NativeTask | None:
+        """Ask for one snapshot to be removed, and no other; ``None`` when it is not there, or not any more.
+
+        Raises Conflict.
+        """
+        message = f"There are no snapshots here: {snapshot_ref} of {ref} is not removed."
+        raise Conflict(message)
+
+
+class Statistics:
+    """What machines use, for drivers that declare STATISTICS."""
+
+    def observe_statistics(self, refs: Collection[str], metrics: Collection[Metric]) -> list[Reading]:  # noqa: ARG002
+        """Return what the hypervisor measured last of machines that run, in one call where it has such a call.
+
+        What it does not measure, or not yet, is left out, and so are machines that are off or not there.
+        """
+        return []
 
 
 class Tasks(ABC):
@@ -158,10 +239,15 @@ class Tasks(ABC):
         """
 
 
-class Hypervisor(Machines, Tasks):
+class Hypervisor(Machines, Snapshots, Statistics, Tasks):
     """A datacenter's hypervisor as VAI sees it."""
 
     capabilities: frozenset[Capability]
+    """What the driver can do with an account that has every right."""
+
+    def observe_capabilities(self) -> frozenset[Capability]:
+        """Return those for which this account has the rights; all of them, unless the driver knows better."""
+        return self.capabilities
 
     @abstractmethod
     def verify(self) -> About:

@@ -18,6 +18,8 @@ from vai_app.domain.placement.checks import Check
 from vai_app.domain.policies import ConfigurationDocument, ConfigurationKind
 from vai_app.domain.principals import ApiToken, Confirmation
 from vai_app.domain.reservations import Account, Amounts, Owner, Reservation
+from vai_app.domain.snapshots import Snapshot
+from vai_app.domain.statistics import Sample, StatisticsSettings
 from vai_app.domain.virtual_machines import (
     Location,
     MachineObservation,
@@ -207,6 +209,10 @@ class MachineRepository(Protocol):
         """In order of id."""
         ...
 
+    def running(self, datacenter_id: str) -> Mapping[str, str]:
+        """Return the ids of the machines that run there by last word, ours and strangers', by their references."""
+        ...
+
     def record_datacenter(self, machine_id: str, datacenter_id: str) -> None:
         """Placement chose."""
         ...
@@ -221,6 +227,10 @@ class MachineRepository(Protocol):
 
     def record_size(self, machine_id: str, size: Size) -> None:
         """An operation of ours changed the size and saw it succeed."""
+        ...
+
+    def record_host(self, machine_id: str, host: str) -> None:
+        """An operation of ours moved the machine to a host, by reference, and saw it succeed."""
         ...
 
     def record_adopted(self, machine_id: str, tenant: str, mark: Mark) -> None:
@@ -278,6 +288,7 @@ class DatacenterChange:
     call_timeout_seconds: float | None = None
     options: Mapping[str, object] | None = None
     placement: PlacementSettings | None = None
+    statistics: StatisticsSettings | None = None
 
 
 class DatacenterRepository(Protocol):
@@ -315,6 +326,10 @@ class DatacenterRepository(Protocol):
         """Store why not; ``True`` when it was reachable (or unknown) before."""
         ...
 
+    def record_collected(self, datacenter_id: str, problem: str | None) -> None:
+        """Store that its statistics were read now, or why they were not."""
+        ...
+
 
 class CapacityBook(Protocol):
     """What every datacenter may give, and the reservations against it. ``services.resource_manager`` keeps it."""
@@ -342,6 +357,13 @@ class CapacityBook(Protocol):
         """Reserve what a machine takes while it changes to a size (the larger of both), or when it is ``done``.
 
         Raises CapacityShort and QuotaExceeded, unless ``done``.
+        """
+        ...
+
+    def move(self, machine_id: str, host: str, owner: Owner, *, done: bool) -> None:
+        """Reserve at a host, by reference, what a machine holds at another; when ``done``, whatever room there is.
+
+        Raises CapacityShort, unless ``done``.
         """
         ...
 
@@ -455,6 +477,51 @@ class UserDataRepository(Protocol):
 
     def seal_all_anew(self) -> int:
         """Seal with the newest key what is sealed with another. Returns how many were; may be interrupted."""
+        ...
+
+
+class SnapshotRepository(Protocol):
+    """The snapshots that VAI took and has not removed."""
+
+    def put(self, snapshot: Snapshot) -> None:
+        """Record a snapshot; once more is as good as once."""
+        ...
+
+    def get(self, snapshot_id: str, tenant: str | None) -> Snapshot:
+        """Return one snapshot of the tenant, of any for ``None``. Raises NotFound."""
+        ...
+
+    def of_machine(self, machine_id: str) -> Sequence[Snapshot]:
+        """Return a machine's snapshots, oldest first. Whoever asks has seen that the machine is the tenant's."""
+        ...
+
+    def delete(self, snapshot_id: str) -> None:
+        """Forget a snapshot; does nothing the second time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFilter:
+    """Samples of one machine, from ``since`` on and before ``until``. Whoever asks has seen that it is the tenant's."""
+
+    machine_id: str
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class StatisticsRepository(Protocol):
+    """Samples of what machines used, each kept until its time."""
+
+    def append(self, samples: Sequence[Sample], keep_until: datetime) -> None:
+        """Store samples at once; storing the same id again does nothing."""
+        ...
+
+    def newest_totals(self, datacenter_id: str, since: datetime) -> Mapping[str, Sample]:
+        """Return the newest sample with totals of each machine that has one since, by the machine's id."""
+        ...
+
+    def page(self, wanted: SampleFilter, page: PageRequest) -> Page[Sample]:
+        """Newest first."""
         ...
 
 

@@ -111,6 +111,16 @@ def size_of(operation: Operation) -> Size:
     return Size(**operation.arguments["size"])
 
 
+def snapshot_id_of(operation: Operation) -> str:
+    """Return the snapshot that an operation was told."""
+    return str(operation.arguments["snapshot_id"])
+
+
+def snapshot_name_of(operation: Operation) -> str:
+    """Return the name of a snapshot to take: its time, where none was given."""
+    return operation.arguments["name"] or f"{operation.created_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def action_of(operation: Operation) -> PowerAction:
     """Return the action that a change of power was asked for."""
     return PowerAction(operation.arguments["action"])

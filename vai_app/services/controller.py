@@ -5,14 +5,15 @@ It never calls a hypervisor. What it answers is the operation; what becomes of i
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from vai_app.domain.datacenters import Datacenter
-from vai_app.domain.errors import Conflict, NameTaken, VaiError
+from vai_app.domain.errors import Conflict, NameTaken, NotFound, VaiError
+from vai_app.domain.hypervisor import Capability
 from vai_app.domain.identifiers import new_id
 from vai_app.domain.operations import (
     REPUBLISH_SECONDS,
@@ -31,9 +32,11 @@ from vai_app.domain.ports import (
     Dispatcher,
     MachineRepository,
     OperationRepository,
+    SnapshotRepository,
     UserDataRepository,
 )
 from vai_app.domain.principals import Principal
+from vai_app.domain.snapshots import MOST_SNAPSHOTS, Snapshot
 from vai_app.domain.virtual_machines import (
     Location,
     MachineObservation,
@@ -50,6 +53,7 @@ from vai_app.services.policy_manager import CREATE, RESIZE, PolicyManager, ask_o
 
 AUTONOMOUS = "vai"
 _STRETCHES = 100_000
+_MOVES = {Capability.MIGRATE_RUNNING, Capability.MIGRATE_STOPPED, Capability.EVACUATE}
 _CREATIONS = (OperationKind.CREATE_VM, OperationKind.CREATE_BATCH)
 
 
@@ -79,6 +83,7 @@ class Controller:
         dispatcher: Dispatcher,
         nudge: Nudge,
         user_data: UserDataRepository,
+        snapshots: SnapshotRepository,
         policies: PolicyManager,
         clock: Clock,
         deadline_seconds: float,
@@ -90,6 +95,7 @@ class Controller:
         self._dispatcher = dispatcher
         self._nudge = nudge
         self._user_data = user_data
+        self._snapshots = snapshots
         self._policies = policies
         self._clock = clock
         self._deadline_seconds = deadline_seconds
@@ -194,6 +200,53 @@ class Controller:
 
         return self._accept(context, OperationKind.RESIZE_VM, machine, arguments, check)
 
+    def migrate_machine(
+        self, context: RequestContext, machine_id: str, host: str | None, *, host_is_off: bool
+    ) -> Operation:
+        """Accept a move to another host of the datacenter, or to one that VAI chooses.
+
+        ``host_is_off`` is the caller's word that the machine's dead host does not run it. Raises NotFound, Conflict.
+        """
+        machine = self._machines.get(machine_id, context.scope)
+
+        def check() -> None:
+            _require_active(machine, "moved")
+            self._require_able(machine, _MOVES, "move machines between hosts")
+
+        arguments = {"host": host, "host_is_off": host_is_off}
+        return self._accept(context, OperationKind.MIGRATE_VM, machine, arguments, check)
+
+    def take_snapshot(self, context: RequestContext, machine_id: str, name: str | None) -> Operation:
+        """Accept a snapshot of a machine; without a name it gets its time. Raises NotFound, Conflict, NameTaken."""
+        machine = self._machines.get(machine_id, context.scope)
+
+        def check() -> None:
+            _require_active(machine, "snapshotted")
+            self._require_able(machine, {Capability.SNAPSHOT}, "take snapshots")
+            known = self._snapshots.of_machine(machine.id)
+            if len(known) >= MOST_SNAPSHOTS:
+                message = f"Machine {machine.name} has {len(known)} snapshots, and may not have more. Delete one first."
+                raise Conflict(message)
+            if name in {each.name for each in known}:
+                message = f"Machine {machine.name} has a snapshot {name!r}. Choose another name, or delete it."
+                raise NameTaken(message)
+
+        return self._accept(context, OperationKind.SNAPSHOT_VM, machine, {"name": name}, check)
+
+    def restore_machine(self, context: RequestContext, machine_id: str, snapshot_id: str) -> Operation:
+        """Accept that a machine goes back to a snapshot; what came later is lost. Raises NotFound, Conflict."""
+        machine, snapshot = self._snapshot_of(context, machine_id, snapshot_id)
+        arguments = {"snapshot_id": snapshot.id, "roles": list(context.principal.roles)}
+        return self._accept(
+            context, OperationKind.RESTORE_VM, machine, arguments, lambda: _require_active(machine, "restored")
+        )
+
+    def delete_snapshot(self, context: RequestContext, machine_id: str, snapshot_id: str) -> Operation:
+        """Accept the removal of a snapshot. Raises NotFound, MachineBusy."""
+        machine, snapshot = self._snapshot_of(context, machine_id, snapshot_id)
+        arguments = {"snapshot_id": snapshot.id}
+        return self._accept(context, OperationKind.DELETE_SNAPSHOT, machine, arguments, lambda: None)
+
     def adopt_machine(self, context: RequestContext, machine_id: str, tenant: str) -> Operation:
         """Accept that a machine found in a datacenter becomes the tenant's. Raises NotFound, Conflict."""
         machine = self._machines.get(machine_id, context.scope)
@@ -231,6 +284,27 @@ class Controller:
             raise Conflict(message)
         self._dispatcher.publish(operation.step, operation.id)
         return operation
+
+    def _snapshot_of(
+        self, context: RequestContext, machine_id: str, snapshot_id: str
+    ) -> tuple[VirtualMachine, Snapshot]:
+        machine = self._machines.get(machine_id, context.scope)
+        snapshot = self._snapshots.get(snapshot_id, context.scope)
+        if snapshot.machine_id != machine.id:
+            message = f"There is no snapshot {snapshot_id}."
+            raise NotFound(message)
+        return machine, snapshot
+
+    def _require_able(self, machine: VirtualMachine, wanted: Collection[Capability], what: str) -> None:
+        """Raise Conflict where the machine's datacenter is known to have none of the capabilities."""
+        datacenter = self._datacenters.get(machine.datacenter_id)
+        known = datacenter.inventory.capabilities
+        if known is not None and not set(wanted) & set(known):
+            message = (
+                f"VAI cannot {what} in datacenter {datacenter.name}: {datacenter.kind} does not let it, or the account "
+                "with which it is registered has no right to."
+            )
+            raise Conflict(message)
 
     def _autonomous(self, machine: VirtualMachine) -> RequestContext:
         principal = Principal(name=AUTONOMOUS, tenant=machine.tenant or AUTONOMOUS, roles=("admin",))

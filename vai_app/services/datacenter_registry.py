@@ -15,6 +15,7 @@ from vai_app.domain.ports import (
     EventRepository,
     Hypervisors,
 )
+from vai_app.domain.statistics import StatisticsSettings
 from vai_app.services.controller import RequestContext
 
 
@@ -31,6 +32,7 @@ class Registration:
     call_timeout_seconds: float = 30.0
     options: Mapping[str, Any] = field(default_factory=dict)
     placement: PlacementSettings = field(default_factory=PlacementSettings)
+    statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
 
 
 class DatacenterRegistry:
@@ -69,6 +71,7 @@ class DatacenterRegistry:
             call_timeout_seconds=wanted.call_timeout_seconds,
             options=dict(wanted.options),
             placement=wanted.placement,
+            statistics=wanted.statistics,
         )
         connection = _connection(datacenter, wanted.credentials)
         self._hypervisors.check_connection(connection)

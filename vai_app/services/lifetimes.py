@@ -10,13 +10,14 @@ from vai_app.domain.identifiers import derived_id, new_id
 from vai_app.domain.lifetimes import Lifetime, Phase
 from vai_app.domain.policies import MachineAsk
 from vai_app.domain.ports import Clock, EventRepository, MachineRepository
-from vai_app.domain.virtual_machines import VirtualMachine
+from vai_app.domain.virtual_machines import MachineState, VirtualMachine
 from vai_app.services.controller import AUTONOMOUS, Controller, RequestContext, require_managed
 from vai_app.services.policy_manager import RENEW, PolicyManager
 
 log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 500
+_MOST_TRIES = 10
 
 
 class Lifetimes:
@@ -41,13 +42,17 @@ class Lifetimes:
     def renew(self, context: RequestContext, machine_id: str, hours: int | None) -> VirtualMachine:
         """Give a machine ``hours`` from now; none is as long as policies allow whoever asks, or for ever.
 
-        Raises NotFound, PolicyRefused, Conflict (deleted, a stranger's, or about to be removed already).
+        Raises NotFound, PolicyRefused, Conflict (failed or deleted, a stranger's, about to be removed already, or
+        changed by others all the time).
         """
         self._policies.require_machine(context.principal, RENEW, MachineAsk(lifetime_hours=hours or 0))
         terms = self._policies.lifetime_terms(context.principal)
-        while True:
+        for _ in range(_MOST_TRIES):
             machine = self._machines.get(machine_id, context.scope)
             require_managed(machine, "renewed")
+            if machine.state is MachineState.FAILED:
+                message = f"Machine {machine.name} was never made and cannot be renewed."
+                raise Conflict(message)
             if machine.lifetime is not None and machine.lifetime.phase is Phase.PASSED:
                 message = f"Machine {machine.name} expired at {_told(machine.lifetime)} and is being removed."
                 raise Conflict(message)
@@ -56,6 +61,7 @@ class Lifetimes:
                 kept = f"is kept until {_told(renewed)}" if renewed else "is kept until somebody deletes it"
                 self._tell(machine, "renewed", f"Machine {machine.name} {kept}.", by=context)
                 return replace(machine, lifetime=renewed)
+        raise Conflict("The machine's lifetime is being changed by others. Ask again.")
 
     def follow(self) -> int:
         """Do what is due: tell that machines expire, and remove those that did. Returns how many were due."""

@@ -19,14 +19,16 @@ from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, Nat
 from vai_app.domain.operations import Done, Fail, Operation, Outcome, Retreat, StepName, Wait
 from vai_app.domain.placement.asks import Shortage
 from vai_app.domain.placement.checks import CheckName
+from vai_app.domain.placement.moves import target_of_move
 from vai_app.domain.ports import CapacityBook, Hypervisors, MachineRepository, UserDataRepository
 from vai_app.domain.virtual_machines import MachineObservation, Making, Mark, Power, PowerAction
 from vai_app.services.arguments import SHORT, action_of, candidates_of, owner_of, plain, shortages_of, size_of, spec_of
-from vai_app.services.steps import ASKED_AT_ATTEMPT, LOOK_AGAIN_SECONDS, NativeStep, datacenter_of, error_of
+from vai_app.services.steps import ASKED_AT_ATTEMPT, NativeStep, datacenter_of, error_of, look_again
 
 # A create that was asked for twice can meet itself: the name is taken and the machine not yet to be found.
 _TWIN_LOOKS = 60
 _TWIN_PAUSE_SECONDS = 1.0
+_TARGET = "target"
 _SHORT_OF: Mapping[type[VaiError], CheckName] = {
     CapacityShort: CheckName.SHORT,
     QuotaExceeded: CheckName.QUOTA,
@@ -84,7 +86,7 @@ class CreateMachine(MachineStep):
         user_data = self._user_data.get(operation.target_id) if spec.user_data else None
         if spec.user_data and user_data is None:
             raise NotFound("The machine's user data is not kept any more. Ask for the machine anew.")
-        return hypervisor.request_create(CreateRequest(spec, mark_of(operation), location, user_data))
+        return hypervisor.request_create(CreateRequest(spec, mark_of(operation), location, user_data, operation.tenant))
 
     def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:
         """Record the machine as existing."""
@@ -116,17 +118,15 @@ class CreateMachine(MachineStep):
 
     def undo(self, operation: Operation) -> Outcome:
         """Remove the machine, whether it was made, is being made or was never asked for."""
+        if self._is_under_way(operation):
+            return Wait(look_again(operation))
         awaited = operation.native_task
-        if awaited is not None and awaited.state is TaskState.RUNNING:
-            with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
-                if not hypervisor.wait_tasks([awaited.ref], timeout_seconds=0):
-                    return Wait(seconds=LOOK_AGAIN_SECONDS)
         if awaited is not None and awaited.state is TaskState.FAILED and awaited.undoing:
             return super().recover(operation, error_of(awaited))
         with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
             found = hypervisor.find_by_token(operation.id)
             task = _request_removal(hypervisor, found) if found else None
-        return Wait(seconds=LOOK_AGAIN_SECONDS, native_task=task) if task else Done()
+        return Wait(look_again(operation), native_task=task) if task else Done()
 
     def _next_candidate(self, operation: Operation) -> int | None:
         """Return the next candidate that has room, where the machine's reservation is now."""
@@ -255,8 +255,10 @@ class ResizeMachine(MachineStep):
         self._capacity.resize(operation.target_id, size_of(operation), owner_of(operation), done=False)
         return hypervisor.request_resize(ref, size_of(operation))
 
-    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
-        """Record the size; a disk that was left as it is keeps the size that is known of it."""
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:
+        """Ask again for what is left; then record the size. A disk that was left as it is keeps its known size."""
+        if machine_ref is not None:
+            return Wait(seconds=0, forget_task=True)
         size = size_of(operation)
         if size.disk_gib == 0:
             machine = self._machines.get(operation.target_id, None)
@@ -270,6 +272,58 @@ class ResizeMachine(MachineStep):
         machine = self._machines.get(operation.target_id, None)
         self._capacity.resize(operation.target_id, machine.spec.size, owner_of(operation), done=True)
         return Done()
+
+
+class MigrateMachine(MachineStep):
+    """``vai.migrate_vm``: the machine is on another host of its datacenter."""
+
+    name = StepName.MIGRATE_VM
+
+    def do(self, operation: Operation) -> Outcome:
+        """Choose the host and hold its room; ask only when that is written down, so that it is asked for once."""
+        if _TARGET not in operation.memo:
+            target = self._chosen(operation)
+            self._capacity.move(operation.target_id, target, owner_of(operation), done=False)
+            return Wait(seconds=0, memo={_TARGET: target})
+        return super().do(operation)
+
+    def request(self, operation: Operation, hypervisor: Hypervisor) -> NativeTask | None:
+        """Ask for the move, if it can be done with the power that the machine and its host have."""
+        ref, target = self._existing_ref(operation), operation.memo[_TARGET]
+        if operation.arguments["host_is_off"]:
+            require_capability(hypervisor, Capability.EVACUATE)
+            return hypervisor.request_evacuate(ref, target)
+        is_off = hypervisor.observe_machine(ref).power is Power.OFF
+        require_capability(hypervisor, Capability.MIGRATE_STOPPED if is_off else Capability.MIGRATE_RUNNING)
+        return hypervisor.request_migrate(ref, target)
+
+    def finish(self, operation: Operation, machine_ref: str | None) -> Outcome:  # noqa: ARG002 - known already
+        """Record the host."""
+        host = operation.memo[_TARGET]
+        self._machines.record_host(operation.target_id, host)
+        self._capacity.move(operation.target_id, host, owner_of(operation), done=True)
+        return Done()
+
+    def undo(self, operation: Operation) -> Outcome:
+        """Hold room where the machine is, wherever the datacenter brought it."""
+        if self._is_under_way(operation):
+            return Wait(look_again(operation))
+        with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
+            try:
+                host = hypervisor.observe_machine(self._existing_ref(operation)).host
+            except NotFound:
+                return Done()
+        if host is not None:
+            self._capacity.move(operation.target_id, host, owner_of(operation), done=True)
+        return Done()
+
+    def _chosen(self, operation: Operation) -> str:
+        """Return the host to move to, by reference. Raises NotFound, HostUnavailable, CapacityShort, Conflict."""
+        with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
+            seen = hypervisor.observe_machine(self._existing_ref(operation))
+        here = self._capacity.snapshot([datacenter_of(operation)])[0]
+        asked, is_off = operation.arguments["host"], operation.arguments["host_is_off"]
+        return target_of_move(here, seen, asked, is_source_off=is_off, seed=operation.id).ref
 
 
 class AdoptMachine(MachineStep):
@@ -319,3 +373,10 @@ def _request_removal(hypervisor: Hypervisor, found: MachineObservation) -> Nativ
 def _must_stop(hypervisor: Hypervisor, seen: MachineObservation) -> bool:
     """Whether the machine cannot be removed as it is."""
     return seen.power is not Power.OFF and Capability.DELETES_RUNNING not in hypervisor.capabilities
+
+
+def require_capability(hypervisor: Hypervisor, capability: Capability) -> None:
+    """Raise Conflict where the driver, or its account, cannot do what is to be asked."""
+    if capability not in hypervisor.observe_capabilities():
+        message = f"The datacenter, or the account that VAI has there, lacks the capability {capability}."
+        raise Conflict(message)

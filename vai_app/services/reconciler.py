@@ -55,7 +55,7 @@ class Reconciler:
         started_at = self._clock()
         try:
             with self._hypervisors.use(datacenter.id) as hypervisor:
-                able = tuple(sorted(hypervisor.capabilities))
+                able = tuple(sorted(hypervisor.observe_capabilities()))
                 inventory = replace(hypervisor.observe_inventory(), capabilities=able)
                 listing = list(hypervisor.list_machines())
         except VaiError as error:

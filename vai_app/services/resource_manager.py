@@ -1,6 +1,7 @@
 """The resource manager: what every datacenter may give, who holds what of it, and nothing promised twice."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -86,6 +87,23 @@ class ResourceManager:
         short = self._take(replace(held, room=largest, since=self._clock()), replace(owner, tenant=held.tenant))
         if short is not None:
             message = f"{short} has no room for {room.cpus} CPUs, {room.memory_mib} MiB, {room.disk_gib} GiB of disk."
+            raise CapacityShort(message)
+
+    def move(self, machine_id: str, host: str, owner: Owner, *, done: bool) -> None:
+        """Reserve at another host what a machine holds, or, when it is there (``done``), record that it does.
+
+        While it moves it holds nothing at the host that it comes from: there only its hypervisor says what is free.
+        Raises CapacityShort.
+        """
+        held = self._reservations.get(machine_id)
+        if held is None or held.host == host:
+            return
+        wanted = replace(held, host=host, since=self._clock())
+        if done:
+            with suppress(AccountMissing):  # a host that no listing has shown yet: the next one corrects it
+                self._reservations.correct(wanted, held)
+        elif self._take(wanted, replace(owner, tenant=held.tenant)) is not None:
+            message = f"Host {host} has no room for {held.room.cpus} CPUs and {held.room.memory_mib} MiB."
             raise CapacityShort(message)
 
     def release(self, machine_id: str) -> None:

@@ -13,7 +13,8 @@ from vai_app.domain.operations import AwaitedTask, Done, Operation, Outcome, Ste
 from vai_app.domain.ports import Hypervisors
 
 # The watcher sees a native task's end at once. This is how soon a step looks itself, should there be no watcher.
-LOOK_AGAIN_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 15.0
+_LONGEST_LOOK_AGAIN_SECONDS = 60.0
 ASKED_AT_ATTEMPT = "asked_at_attempt"
 
 
@@ -64,6 +65,14 @@ class NativeStep(Step):
             return Wait(seconds=outcome.seconds, because=error, forget_task=True)
         return outcome
 
+    def _is_under_way(self, operation: Operation) -> bool:
+        """Whether the native task that is awaited still runs, by a look of our own."""
+        awaited = operation.native_task
+        if awaited is None or awaited.state is not TaskState.RUNNING:
+            return False
+        with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
+            return not hypervisor.wait_tasks([awaited.ref], timeout_seconds=0)
+
     def _ask(self, operation: Operation) -> Outcome:
         ended: list[TaskObservation] = []
         try:
@@ -77,19 +86,24 @@ class NativeStep(Step):
             return self.finish(operation, None)
         if ended:
             return self._end(operation, ended[0], task.machine_ref)
-        return Wait(seconds=LOOK_AGAIN_SECONDS, native_task=task, memo={ASKED_AT_ATTEMPT: operation.attempts})
+        return Wait(look_again(operation), native_task=task, memo={ASKED_AT_ATTEMPT: operation.attempts})
 
     def _look(self, operation: Operation, awaited: AwaitedTask) -> Outcome:
         with self._hypervisors.use(datacenter_of(operation)) as hypervisor:
             ended = hypervisor.wait_tasks([awaited.ref], timeout_seconds=0)
         if not ended:
-            return Wait(seconds=LOOK_AGAIN_SECONDS)
+            return Wait(look_again(operation))
         return self._end(operation, ended[0], awaited.machine_ref)
 
     def _end(self, operation: Operation, seen: TaskObservation, machine_ref: str | None) -> Outcome:
         if seen.state is TaskState.SUCCEEDED:
             return self.finish(operation, seen.machine_ref or machine_ref)
         return self.recover(operation, seen.error or _forgotten(seen.ref))
+
+
+def look_again(operation: Operation) -> float:
+    """Return after how many seconds a step looks itself at what it waits for: less and less often."""
+    return min(_LONGEST_LOOK_AGAIN_SECONDS, _LOOK_AGAIN_SECONDS * max(1, operation.attempts))
 
 
 def datacenter_of(operation: Operation) -> str:

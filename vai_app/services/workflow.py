@@ -85,8 +85,9 @@ class Workflow:
         advanced = advance(begun, outcome, self._clock()) if outcome else begun
         if not advanced.state.open:
             self._record_end(advanced)
-        is_next_due = advanced.state.open and not isinstance(outcome, Wait)
-        goes_on = is_next_due and self._queue_of[advanced.step] == self._queue_of[claimed.step]
+        pause = outcome.seconds if isinstance(outcome, Wait) else None
+        is_next_due = advanced.state.open and not pause
+        goes_on = is_next_due and pause is None and self._queue_of[advanced.step] == self._queue_of[claimed.step]
         if goes_on:
             advanced = keep_claim(advanced, owner, self._clock() + timedelta(seconds=self._lease_seconds))
         try:

@@ -109,7 +109,7 @@ def _limit_datacenters(model: Any, counts: dict[Choice, Any], classes: list[_Cla
         if store is not None:
             of_store[index, store].append((classes[number].room, count))
     for index, found in of_datacenter.items():
-        model.add(sum(count for _, count in found) <= most)
+        model.add(sum(count for _, count in found) <= max(0, min(most, arrays.seats[index])))
         headroom = arrays.headroom[index]
         if headroom is not None:
             model.add(sum(room.cpus * count for room, count in found) <= headroom.cpus)

@@ -129,6 +129,14 @@ class MongoDatacenters:
         """Store why not."""
         return self._record(datacenter_id, {"reachability": Reachability.UNREACHABLE.value, "problem": problem})
 
+    def record_collected(self, datacenter_id: str, problem: str | None) -> None:
+        """Store how it went."""
+        changes: dict[str, Any] = {"collection_problem": problem}
+        if problem is None:
+            changes["collected_at"] = self._clock()
+        self._collection.update_one({"_id": datacenter_id}, {"$set": changes})
+        self._forget()
+
     def _record(self, datacenter_id: str, changes: Mapping[str, Any]) -> bool:
         """Store what was observed; whether the reachability changed by it."""
         before = self._collection.find_one_and_update({"_id": datacenter_id}, {"$set": changes}, {"reachability": 1})

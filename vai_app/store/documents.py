@@ -158,6 +158,33 @@ class UserDataDocument(DynamicDocument):
     meta = _collection("user_data", {"fields": ["forget_at"], "expireAfterSeconds": 0})
 
 
+class SnapshotDocument(DynamicDocument):
+    """A snapshot that VAI took; the fields beyond these are those of ``domain.snapshots.Snapshot``."""
+
+    id = StringField(primary_key=True)
+    tenant = StringField(required=True)
+    machine_id = StringField(required=True)
+
+    meta = _collection("snapshots", {"fields": ["machine_id", "id"]})
+
+
+class SampleDocument(DynamicDocument):
+    """What a machine used at one moment; the fields beyond these are those of ``domain.statistics.Sample``."""
+
+    id = StringField(primary_key=True)
+    machine_id = StringField(required=True)
+    datacenter_id = StringField(required=True)
+    at = DateTimeField(required=True)
+    forget_at = DateTimeField(required=True)
+
+    meta = _collection(
+        "statistics",
+        {"fields": ["machine_id", "-at", "-id"]},
+        {"fields": ["datacenter_id", "at"]},
+        {"fields": ["forget_at"], "expireAfterSeconds": 0},
+    )
+
+
 class TokenDocument(Document):
     """An embedded token, by the digest of its secret."""
 
@@ -231,6 +258,8 @@ DOCUMENTS: tuple[type[Document], ...] = (
     EventDocument,
     ArchivedEventDocument,
     UserDataDocument,
+    SnapshotDocument,
+    SampleDocument,
     TokenDocument,
     ConfigurationRevision,
     LeaseDocument,

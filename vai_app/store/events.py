@@ -5,14 +5,14 @@ from typing import Any
 
 from pymongo import ReplaceOne
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from vai_app.domain.events import Event
 from vai_app.domain.ports import EventFilter, Page, PageRequest
 from vai_app.store.codec import Codec
 from vai_app.store.documents import ArchivedEventDocument, EventDocument, collection_of
-from vai_app.store.errors import DUPLICATE_KEY, translated
-from vai_app.store.paging import NEWEST_FIRST, page_of
+from vai_app.store.errors import translated
+from vai_app.store.insertion import insert_new
+from vai_app.store.paging import NEWEST_FIRST, at_between, page_of
 
 _codec = Codec(Event)
 _ARCHIVE_BATCH = 1000
@@ -32,18 +32,7 @@ class MongoEvents:
 
     def append(self, *events: Event) -> None:
         """Store each event once."""
-        documents = [_codec.to_document(each) for each in events]
-        try:
-            if len(documents) == 1:
-                self._collection.insert_one(documents[0])
-            elif documents:
-                self._collection.insert_many(documents, ordered=False)
-        except DuplicateKeyError:
-            return
-        except BulkWriteError as error:
-            refused = error.details["writeErrors"]
-            if error.details["writeConcernErrors"] or any(each["code"] != DUPLICATE_KEY for each in refused):
-                raise
+        insert_new(self._collection, [_codec.to_document(each) for each in events])
 
     def page(self, wanted: EventFilter, page: PageRequest) -> Page[Event]:
         """Newest first."""
@@ -55,10 +44,7 @@ class MongoEvents:
             "datacenter_id": wanted.datacenter_id,
         }
         query: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
-        bounds = {"$gte": wanted.since, "$lt": wanted.until}
-        within = {bound: value for bound, value in bounds.items() if value is not None}
-        if within:
-            query["at"] = within
+        query |= at_between(wanted.since, wanted.until)
         return page_of(self._collection, query, page, load=_codec.from_documents, order=NEWEST_FIRST)
 
     def archive(self, before: datetime) -> int:

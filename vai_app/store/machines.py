@@ -1,6 +1,6 @@
 """Machines in MongoDB: what VAI records, machine by machine."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from vai_app.domain.virtual_machines import (
     VirtualMachine,
 )
 from vai_app.store.codec import Codec, to_stored
-from vai_app.store.documents import ANY_TIME, MachineDocument, collection_of
+from vai_app.store.documents import ANY_TEXT, ANY_TIME, MachineDocument, collection_of
 from vai_app.store.errors import translated
 from vai_app.store.group_insert import GroupInsert
 from vai_app.store.listings import ENDED, record_listing, recorded_at
@@ -94,6 +94,16 @@ class MongoMachines:
         query = {"$and": filters} if filters else {}
         return page_of(self._collection, query, page, load=_codec.from_documents, order=BY_ID)
 
+    def running(self, datacenter_id: str) -> Mapping[str, str]:
+        """Return the ids by reference."""
+        query = {
+            "datacenter_id": datacenter_id,
+            "provider_ref": ANY_TEXT,
+            "observed_power": Power.ON.value,
+            "state": MachineState.ACTIVE.value,
+        }
+        return {each["provider_ref"]: each["_id"] for each in self._collection.find(query, {"provider_ref": 1})}
+
     def record_datacenter(self, machine_id: str, datacenter_id: str) -> None:
         """Placement chose."""
         self._record(machine_id, {"datacenter_id": datacenter_id})
@@ -120,6 +130,10 @@ class MongoMachines:
     def record_size(self, machine_id: str, size: Size) -> None:
         """An operation of ours changed the size."""
         self._record_seen(machine_id, {"spec.size": asdict(size), "observed_size": asdict(size), "drift": []})
+
+    def record_host(self, machine_id: str, host: str) -> None:
+        """An operation of ours moved the machine."""
+        self._record_seen(machine_id, {"observed_host": host})
 
     def record_adopted(self, machine_id: str, tenant: str, mark: Mark) -> None:
         """A stranger's machine became ours. Raises NameTaken."""

@@ -57,6 +57,12 @@ def page_of(
     return Page(items=load(found[: page.size]), next_token=following)
 
 
+def at_between(since: datetime | None, until: datetime | None) -> dict[str, Any]:
+    """Return the condition that ``at`` is from ``since`` on and before ``until``; none where neither is given."""
+    bounds = {bound: moment for bound, moment in (("$gte", since), ("$lt", until)) if moment is not None}
+    return {"at": bounds} if bounds else {}
+
+
 def write_token(last: Mapping[str, Any], order: Order) -> str:
     """Return the token of the page after the document ``last``."""
     key = [_milliseconds(last[name]) if isinstance(last[name], datetime) else last[name] for name in order.fields]

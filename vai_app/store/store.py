@@ -15,6 +15,8 @@ from vai_app.store.leases import MongoLeases
 from vai_app.store.machines import MongoMachines
 from vai_app.store.operations import MongoOperations
 from vai_app.store.reservations import MongoReservations
+from vai_app.store.snapshots import MongoSnapshots
+from vai_app.store.statistics import MongoStatistics
 from vai_app.store.tokens import MongoTokens
 from vai_app.store.user_data import MongoUserData
 
@@ -33,6 +35,8 @@ class Store:
     leases: MongoLeases
     reservations: MongoReservations
     user_data: MongoUserData
+    snapshots: MongoSnapshots
+    statistics: MongoStatistics
 
     def prepare(self) -> None:
         """Create the collections' indexes, where missing. Raises ServiceUnavailable."""
@@ -61,4 +65,6 @@ def open_store(url: str, database: str, secret_key: str | Callable[[], str], clo
         leases=MongoLeases(clock),
         reservations=MongoReservations(clock),
         user_data=MongoUserData(clock, cipher),
+        snapshots=MongoSnapshots(),
+        statistics=MongoStatistics(),
     )

@@ -76,10 +76,10 @@ def test_a_client_that_enters_through_the_proxy_stays_on_it_and_can_lose_an_answ
 
 
 def test_a_crashed_host_is_noticed_and_comes_back(openstack_cloud: Cloud) -> None:
-    crashed = openstack_cloud.spare
-    openstack_cloud.kill_host(crashed)
-    try:
-        openstack_cloud.await_hosts(*("down" if host == crashed else "up" for host in openstack_cloud.hosts))
-    finally:
-        openstack_cloud.start_host(crashed)
-    openstack_cloud.await_hosts()
+    with openstack_cloud.spare_alone() as crashed:
+        openstack_cloud.kill_host(crashed)
+        try:
+            openstack_cloud.await_hosts(*("down" if host == crashed else "up" for host in openstack_cloud.hosts))
+        finally:
+            openstack_cloud.start_host(crashed)
+        openstack_cloud.await_hosts()

@@ -1,5 +1,6 @@
 """Machines on a real OpenStack through VAI's API, seen by a client that knows nothing of VAI."""
 
+import json
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ from tests.lab.process import wait_until
 from tests.lab.registration import openstack_entry
 from tests.lab.vai import Vai
 from tests.lab.vcsim import Vcsim
+from vai_app.cli.client import ApiClient
 
 ROOT = Path(__file__).parents[3]
 DATACENTER = "os"
@@ -254,6 +256,96 @@ def test_a_projects_quota_is_known_room_and_what_is_deleted_gives_it_back_at_onc
     api.change_configuration("PATCH", "/datacenters/small", {"enabled": False})
 
 
+def test_a_tenants_machine_is_in_the_project_that_is_mapped_to_the_tenant(
+    site: Site, openstack_cloud: Cloud, tmp_path: Path
+) -> None:
+    api, brands = site.vai.client, openstack_cloud.new_project()
+    openstack_cloud.let_into(site.account, brands.project)
+    _register(site.vai, "mapped", site.account, projects=json.dumps({"brand": brands.project}))
+    token = api.post("/tokens", {"name": "bea", "tenant": "brand", "roles": ["developer"]})["secret"]
+    bea = ApiClient(api.base_url, token)
+    asked = {"name": "shop", "cpus": 1, "memory_mib": 512, "disk_gib": 1, "image": IMAGE, "networks": [NETWORK]}
+    made = site.vai.end(bea.post("/virtual-machines", {**asked, "datacenter": "mapped"}), seconds=_SECONDS)
+    assert made["state"] == "succeeded", made["problem"]
+    witness = Witness(openstack_cloud, tmp_path, brands)
+    assert [server["Name"] for server in witness.project().servers] == ["shop"]
+    assert site.witness.project().servers == []
+    assert site.delete(made["machine_id"])["state"] == "succeeded"
+    assert witness.project().nothing
+    api.change_configuration("PATCH", "/datacenters/mapped", {"enabled": False})
+
+
+def test_a_machine_that_runs_moves_to_the_other_host_and_runs_on(site: Site, openstack_cloud: Cloud) -> None:
+    api = site.vai.client
+    _register(site.vai, "movers", openstack_cloud.admin)
+    wait_until(lambda: bool(api.get("/hosts", datacenter="movers")["items"]), seconds=60, what="the hosts are listed")
+    asked = {"memory_mib": 512, "cpus": 1, "disk_gib": 1, "image": IMAGE, "networks": [NETWORK]}
+    made = site.vai.end(site.vai.create("mover", "movers", **asked), seconds=_SECONDS)
+    assert made["state"] == "succeeded", made["problem"]
+    address = f"/virtual-machines/{made['machine_id']}"
+    ref = api.get(address)["provider_ref"]
+    with openstack_cloud.admin.connect() as admin:
+        compute: Any = admin.compute
+        before = compute.get_server(ref)
+        moved = site.vai.end(api.post(f"{address}/actions/migrate", {}), seconds=_SECONDS)
+        assert moved["state"] == "succeeded", moved["problem"]
+        after = compute.get_server(ref)
+    assert (before.status, after.status) == ("ACTIVE", "ACTIVE")
+    assert after.hypervisor_hostname not in (before.hypervisor_hostname, openstack_cloud.spare)
+    assert api.get(address)["observed"]["host"] == after.hypervisor_hostname
+    assert site.delete(made["machine_id"])["state"] == "succeeded"
+    api.change_configuration("PATCH", "/datacenters/movers", {"enabled": False})
+
+
+def test_a_machine_on_a_volume_gets_another_size_and_a_larger_disk_at_once(
+    site: Site, openstack_cloud: Cloud, tmp_path: Path
+) -> None:
+    api, account = site.vai.client, openstack_cloud.new_project()
+    witness = Witness(openstack_cloud, tmp_path, account)
+    _register(site.vai, "on-volumes", account, boot_from_volume="true")
+    asked = {"memory_mib": 512, "cpus": 1, "disk_gib": 7, "image": IMAGE, "networks": [NETWORK], "power_on": False}
+    made = site.vai.end(site.vai.create("store", "on-volumes", **asked), seconds=_SECONDS)
+    assert made["state"] == "succeeded", made["problem"]
+    address = f"/virtual-machines/{made['machine_id']}"
+    larger = {"cpus": 1, "memory_mib": 2048, "disk_gib": 9}
+    resized = site.vai.end(api.post(f"{address}/actions/resize", larger), seconds=_SECONDS)
+    assert resized["state"] == "succeeded", resized["problem"]
+    machine = api.get(address)
+    assert (machine["size"], machine["drift"]) == (larger, [])
+    assert [volume["Size"] for volume in witness.ask("volume", "list")] == [9]
+    assert "m1.small" in str(witness.server(machine["provider_ref"])["flavor"])
+    assert site.delete(made["machine_id"])["state"] == "succeeded"
+    wait_until(lambda: not witness.ask("volume", "list"), seconds=_SECONDS, what="the volume is gone")
+    assert witness.project().nothing
+    api.change_configuration("PATCH", "/datacenters/on-volumes", {"enabled": False})
+
+
+@pytest.mark.timeout(600)
+def test_a_machine_goes_back_to_its_snapshot_though_answers_are_lost_and_leaves_no_image_behind(site: Site) -> None:
+    api = site.vai.client
+    made = site.create("keeper")
+    assert made["state"] == "succeeded", made["problem"]
+    address = f"/virtual-machines/{made['machine_id']}"
+    ref = api.get(address)["provider_ref"]
+    asked = drop_answer("POST", rf"^/v2\.1/servers/{ref}/action$", service="nova")
+
+    lost = site.proxy.add(asked)
+    taken = site.vai.end(api.post(f"{address}/snapshots", {"name": "gold"}), seconds=_SECONDS)
+    assert (lost.used, taken["state"]) == (1, "succeeded"), taken["problem"]
+    assert [image["Name"] for image in site.witness.images()] == ["gold"]  # one, though it was asked for twice
+    (snapshot,) = api.get(f"{address}/snapshots")["items"]
+
+    lost = site.proxy.add(asked)
+    restored = site.vai.end(api.post(f"{address}/snapshots/{snapshot['id']}/actions/restore"), seconds=_SECONDS)
+    assert (lost.used, restored["state"]) == (1, "succeeded"), restored["problem"]
+    server = site.witness.server(ref)
+    assert (server["status"], snapshot["provider_ref"] in str(server["image"])) == ("ACTIVE", True)
+    assert made["id"] in server["properties"].values()  # still VAI's
+
+    assert site.delete(made["machine_id"])["state"] == "succeeded"
+    assert (site.witness.project().nothing, site.witness.images()) == (True, [])
+
+
 def test_one_script_makes_a_machine_on_openstack_and_vsphere_alike(site: Site, vsphere: Vsphere) -> None:
     vsphere.give_out(1.0)
     ran = subprocess.run(
@@ -269,9 +361,10 @@ def test_one_script_makes_a_machine_on_openstack_and_vsphere_alike(site: Site, v
         assert [row[field] for field in ("state", "power", "cpus", "memory_mib")] == ["active", "on", "1", "512"]
 
 
-def _register(vai: Vai, name: str, account: Account) -> None:
+def _register(vai: Vai, name: str, account: Account, **options: str) -> None:
     """Register an account's cloud and wait until it was listed."""
-    assert openstack_entry(name, account).register({**vai.environment, "VAI_API_URL": vai.client.base_url})
+    entry = openstack_entry(name, account, **options)
+    assert entry.register({**vai.environment, "VAI_API_URL": vai.client.base_url})
     wait_until(
         lambda: vai.client.get(f"/datacenters/{name}")["observed_at"] is not None, seconds=60, what=f"{name} is listed"
     )

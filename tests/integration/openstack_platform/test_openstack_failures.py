@@ -3,7 +3,7 @@
 import secrets
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,17 +14,19 @@ from openstack.connection import Connection as Sdk
 
 from tests.contracts_drivers.site import a_mark
 from tests.lab.certificates import self_signed
-from tests.lab.http_proxy import HttpProxy, answer, delay
+from tests.lab.http_proxy import HttpProxy, answer, delay, drop_answer
 from tests.lab.openstack.cloud import Account, Cloud
 from tests.lab.openstack.configuration import PASSWORD
 from tests.lab.openstack.content import IMAGE, NETWORKS
 from tests.lab.ports import free_port
 from tests.lab.process import wait_until
-from vai_app.domain.datacenters import Connection
+from vai_app.domain.datacenters import Connection, HostState
 from vai_app.domain.errors import (
     CapacityShort,
+    Conflict,
     InvalidRequest,
     ProviderAuthenticationFailed,
+    ProviderBusy,
     ProviderCertificateUntrusted,
     ProviderError,
     ProviderForbidden,
@@ -34,12 +36,13 @@ from vai_app.domain.errors import (
     VaiError,
 )
 from vai_app.domain.hypervisor import CreateRequest, NativeTask, TaskObservation
-from vai_app.domain.virtual_machines import Location, MachineSpec, Mark, Size
+from vai_app.domain.virtual_machines import Location, MachineSpec, Making, Mark, Power, PowerAction, Size
 from vai_app.drivers.openstack import OpenStackHypervisor
 
 pytestmark = [pytest.mark.spec(27), pytest.mark.spec(29)]
 
 TINY = Size(cpus=1, memory_mib=512, disk_gib=1)
+LARGER = Size(cpus=1, memory_mib=2048, disk_gib=20)
 PATIENCE_SECONDS = 120.0
 
 
@@ -80,6 +83,12 @@ def _remove(hypervisor: OpenStackHypervisor, ref: str) -> None:
 
     wait_until(accepted, seconds=PATIENCE_SECONDS, what=f"{ref} may be deleted")
     assert asked[0] is None or _end(hypervisor, asked[0]).error is None
+
+
+def _made(hypervisor: OpenStackHypervisor) -> str:
+    ended = _end(hypervisor, hypervisor.request_create(_request(_name(), a_mark())))
+    assert ended.machine_ref is not None, ended.error
+    return ended.machine_ref
 
 
 def _name() -> str:
@@ -284,3 +293,118 @@ def test_an_image_without_data_is_refused_and_named(direct: OpenStackHypervisor,
         direct.request_create(_request(_name(), mark, image=image.id))
     assert direct.find_by_token(mark.token) is None
     demo.image.delete_image(image.id)
+
+
+def test_a_name_that_two_images_have_is_refused_and_an_id_is_not(direct: OpenStackHypervisor, demo: Sdk) -> None:
+    name, mark = _name(), a_mark()
+    contents = {"disk_format": "raw", "container_format": "bare", "data": b"two", "allow_duplicates": True}
+    images = [demo.image.create_image(name=name, wait=True, **contents).id for _ in range(2)]
+    with pytest.raises(InvalidRequest, match=images[0]):
+        direct.request_create(_request(_name(), mark, image=name))
+    assert direct.find_by_token(mark.token) is None
+    made = _end(direct, direct.request_create(_request(_name(), mark, image=images[1])))
+    assert made.machine_ref is not None, made.error
+    assert demo.compute.get_server(made.machine_ref).image.id == images[1]
+    _remove(direct, made.machine_ref)
+    for image in images:
+        demo.image.delete_image(image)
+
+
+def test_a_machine_that_no_host_may_take_stays_where_it_is(openstack_cloud: Cloud) -> None:
+    administrator = _connect(openstack_cloud.admin)
+    ref = _made(administrator)
+    before = administrator.observe_machine(ref)
+    error: VaiError | None = None
+    with openstack_cloud.spare_alone() as closed:
+        try:
+            error = _end(administrator, administrator.request_migrate(ref, closed)).error
+        except VaiError as raised:
+            error = raised
+    assert isinstance(error, CapacityShort), error
+    seen = administrator.observe_machine(ref)
+    assert (seen.host, seen.power) == (before.host, before.power)
+    _remove(administrator, ref)
+    administrator.close()
+
+
+def test_an_image_that_nova_does_not_finish_is_seen_as_failed_and_can_be_removed(
+    direct: OpenStackHypervisor, demo: Sdk
+) -> None:
+    ref, mark = _made(direct), a_mark()
+    begun = demo.image.create_image(
+        name="half", disk_format="raw", container_format="bare", instance_uuid=ref,
+        **{"vai.machine": mark.machine_id, "vai.token": mark.token},
+    )  # fmt: skip
+    (seen,) = direct.list_snapshots(ref)
+    assert (seen.ref, seen.mark, seen.making) == (begun.id, mark, Making.FAILED)
+    assert direct.request_delete_snapshot(ref, seen.ref) is None
+    assert direct.list_snapshots(ref) == []
+    _remove(direct, ref)
+
+
+def test_a_snapshot_whose_image_is_removed_meanwhile_fails_and_says_so(direct: OpenStackHypervisor, demo: Sdk) -> None:
+    ref = _made(direct)
+    task = direct.request_snapshot(ref, "short-lived", a_mark())
+    image = task.ref.rpartition("|")[2]
+    demo.image.delete_image(image)
+    error = _end(direct, task).error
+    assert isinstance(error, ProviderError)
+    assert "gone" in error.detail
+    _remove(direct, ref)
+
+
+def test_a_suspended_machine_is_not_restored(direct: OpenStackHypervisor) -> None:
+    ref = _made(direct)
+    assert _end(direct, direct.request_snapshot(ref, "gold", a_mark())).error is None
+    (snapshot,) = direct.list_snapshots(ref)
+    assert _end(direct, direct.request_power(ref, PowerAction.SUSPEND)).error is None
+    with pytest.raises(Conflict, match="Start or stop it first"):
+        direct.request_restore(ref, snapshot.ref)
+    direct.request_delete_snapshot(ref, snapshot.ref)
+    _remove(direct, ref)
+
+
+@pytest.mark.parametrize("what", ["move", "resize"])
+def test_what_copies_a_machine_is_not_asked_for_twice_when_the_answer_is_lost_and_confirmed(
+    openstack_cloud: Cloud, proxy: HttpProxy, what: str
+) -> None:
+    administrator = _connect(openstack_cloud.admin.through(proxy.ports["keystone"]), call_timeout_seconds=60.0)
+    ref = _made(administrator)
+    stop = administrator.request_power(ref, PowerAction.STOP)
+    assert _end(administrator, stop).error is None
+    hosts = {each.ref for each in administrator.observe_inventory().hosts if each.state is HostState.UP}
+    (target, *_) = sorted(hosts - {administrator.observe_machine(ref).host})
+
+    def request() -> NativeTask | None:
+        if what == "move":
+            return administrator.request_migrate(ref, target)
+        return administrator.request_resize(ref, LARGER)
+
+    proxy.add(drop_answer("POST", rf"/servers/{ref}/action$", service="nova"))
+    with pytest.raises(ProviderUnavailable):
+        request()
+    proxy.clear()
+
+    asked: list[NativeTask | None] = []
+    wait_until(lambda: _accepted(asked, request), seconds=PATIENCE_SECONDS, what="Nova is at rest")
+    if asked[0] is not None:
+        assert _end(administrator, asked[0]).error is None
+
+    with openstack_cloud.admin.connect() as admin:
+        compute: Any = admin.compute
+        told = compute.get(f"/os-migrations?instance_uuid={ref}", microversion="2.59").json()["migrations"]
+    assert [each["status"] for each in told] == ["confirmed"]
+    seen = administrator.observe_machine(ref)
+    assert seen.power is Power.OFF
+    assert (seen.host == target) if what == "move" else (seen.size == LARGER)
+    _remove(administrator, ref)
+    administrator.close()
+
+
+def _accepted(asked: list[NativeTask | None], request: Callable[[], NativeTask | None]) -> bool:
+    """Ask again, as the step does; whether that was answered."""
+    try:
+        asked.append(request())
+    except ProviderBusy:
+        return False
+    return True

@@ -20,7 +20,7 @@ from vai_app.settings import Settings
 
 _SEEN_IN_THE_DATABASE = (
     "claim", "save", "record_datacenter", "record_active", "record_power", "record_deleted", "record_failed",
-    "reserve", "release",
+    "reserve", "release", "resize", "record_size", "put", "delete",
 )  # fmt: skip
 
 

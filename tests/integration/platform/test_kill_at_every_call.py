@@ -1,4 +1,4 @@
-"""A worker is killed with SIGKILL before and after each call of a create and of a delete; another one goes on."""
+"""A worker is killed with SIGKILL before and after each call of an operation; another one goes on."""
 
 import multiprocessing
 import signal
@@ -47,6 +47,15 @@ class Platform:
 
     def delete(self, machine_id: str) -> Operation:
         return self.services.controller.delete_machine(_context(), machine_id)
+
+    def take_snapshot(self, machine_id: str) -> Operation:
+        return self.services.controller.take_snapshot(_context(), machine_id, None)
+
+    def restore(self, machine_id: str, snapshot_id: str) -> Operation:
+        return self.services.controller.restore_machine(_context(), machine_id, snapshot_id)
+
+    def delete_snapshot(self, machine_id: str, snapshot_id: str) -> Operation:
+        return self.services.controller.delete_snapshot(_context(), machine_id, snapshot_id)
 
     def work(self, operation: Operation, death: Death) -> bool:
         """Run the operation to its end, by a worker that dies and one that goes on. Returns whether the first died."""
@@ -137,3 +146,36 @@ def test_whatever_call_a_worker_dies_at_there_is_one_machine_and_after_its_delet
     # Each makes at least: claim, ask, save, look, record, save, for each of its native steps.
     assert deaths["create_vm"] >= 10
     assert deaths["delete_vm"] >= 8
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_whatever_call_a_worker_dies_at_there_is_one_snapshot_and_after_its_deletion_none(
+    platform: Platform, *, after: bool
+) -> None:
+    creation = platform.create(f"snapshots-{'after' if after else 'before'}")
+    platform.work(creation, Death())
+    machine = platform.services.machines.get(creation.target_id, None)
+    assert machine.provider_ref is not None
+    deaths = {"snapshot_vm": 0, "restore_vm": 0, "delete_snapshot": 0}
+
+    def survived(operation: Operation, call: int) -> None:
+        deaths[operation.kind] += platform.work(operation, Death(call, after))
+        assert platform.services.operations.get(operation.id, None).state is OperationState.SUCCEEDED
+
+    for call in range(1, MOST_CALLS):
+        before = sum(deaths.values())
+        survived(platform.take_snapshot(machine.id), call)
+        [snapshot] = platform.services.snapshots.of_machine(machine.id)
+        assert platform.witness.snapshots_of(machine.provider_ref) == [snapshot.provider_ref]
+        survived(platform.restore(machine.id, snapshot.id), call)
+        [seen] = platform.witness.machines()
+        assert (seen.machine_id, seen.powered_on) == (machine.id, True)
+        survived(platform.delete_snapshot(machine.id, snapshot.id), call)
+        assert list(platform.services.snapshots.of_machine(machine.id)) == []
+        assert platform.witness.snapshots_of(machine.provider_ref) == []
+        if sum(deaths.values()) == before:
+            break
+    else:
+        pytest.fail("more calls than this test counts on")
+    platform.work(platform.delete(machine.id), Death())
+    assert all(count >= 5 for count in deaths.values()), deaths

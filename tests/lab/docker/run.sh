@@ -79,7 +79,7 @@ life() {
     enter "$python" -m tests.lab.docker.life "http://127.0.0.1:$port" /var/lib/vai/harbour.db
 }
 healthy() { # every process says by its own probe that it does its work
-    for name in api worker-requests worker-provision watcher beat flower; do
+    for name in api worker-requests worker-provision worker-stats watcher beat flower; do
         for attempt in $(seq 1 20); do
             up exec -T "$name" vai probe "$name" && break
             [ "$attempt" -lt 20 ] || return 1

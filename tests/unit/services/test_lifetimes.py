@@ -38,6 +38,7 @@ class Site:
             dispatcher=RecordingDispatcher(),
             nudge=Nudge(self.store.operations, RecordingDispatcher()),
             user_data=self.store.user_data,
+            snapshots=self.store.snapshots,
             policies=policies,
             clock=clock,
             deadline_seconds=60,
@@ -89,6 +90,15 @@ def test_a_renewal_that_comes_too_late_is_told_so_and_the_machine_removed_once()
         site.renew()
     assert len(site.removals()) == 1
     assert site.told("machine.renewed") == 0
+
+
+def test_a_renewal_that_others_always_forestall_ends() -> None:
+    site = Site(EXPIRED)
+    asked: list[object] = []
+    site.store.machines.change_lifetime = lambda *given: asked.append(given)  # type: ignore[method-assign,assignment,return-value]
+    with pytest.raises(Conflict, match="Ask again"):
+        site.renew()
+    assert 1 < len(asked) < 100
 
 
 def test_two_sweeps_at_once_open_one_removal() -> None:

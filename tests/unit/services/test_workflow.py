@@ -175,6 +175,16 @@ def test_a_step_that_waits_gives_the_lease_back(bench: Bench) -> None:
     assert (bench.stored().lease_owner, bench.dispatcher.published) == (None, [])
 
 
+def test_a_step_that_has_only_written_something_down_is_asked_again_at_once(bench: Bench) -> None:
+    bench.steps[StepName.VALIDATE].answers = [Wait(seconds=0, memo={"chosen": "esx1"})]
+    bench.run(StepName.VALIDATE)
+    assert (bench.stored().step, dict(bench.stored().memo)) == (StepName.VALIDATE, {"chosen": "esx1"})
+    assert bench.dispatcher.published == [(StepName.VALIDATE, bench.operation.id)]
+    bench.run(StepName.VALIDATE)
+    first = bench.stored().history[0]
+    assert (first.step, first.attempts) == (StepName.VALIDATE, 2)  # it looks for what it may have asked before
+
+
 def test_the_end_is_told_in_an_event(bench: Bench) -> None:
     bench.run(StepName.VALIDATE)
     bench.run(StepName.CREATE_VM)

@@ -1,30 +1,42 @@
 """OpenStack behind the driver contract."""
 
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from time import monotonic
 
 from vai_app.domain.datacenters import About, Connection, Inventory
-from vai_app.domain.errors import Conflict, NotFound, ProviderBusy, ProviderForbidden
+from vai_app.domain.errors import Conflict, HostUnavailable, InvalidRequest, NotFound, ProviderBusy, ProviderForbidden
 from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskObservation
+from vai_app.domain.snapshots import SnapshotObservation
+from vai_app.domain.statistics import Metric, Reading
 from vai_app.domain.virtual_machines import MachineObservation, MachineSpec, Mark, Power, PowerAction, Size
 from vai_app.drivers.openstack.mapping import (
     DELETED,
-    MACHINE_KEY,
-    TOKEN_KEY,
+    HOST,
+    RESIZED,
     Flavor,
     Row,
     choose_flavor,
     flavor_of,
     host_of,
     image_of,
+    is_busy,
+    mark_in,
+    marking,
     network_of,
     observation_of,
     power_of,
     quota_of,
 )
 from vai_app.drivers.openstack.options import parse_options
+from vai_app.drivers.openstack.projects import ProjectsHypervisor
 from vai_app.drivers.openstack.session import Session
+from vai_app.drivers.openstack.snapshots import ServerSnapshots, is_snapshot
+from vai_app.drivers.openstack.statistics import reading_of
 from vai_app.drivers.openstack.tasks import TaskWatch, Verb, ask
+from vai_app.drivers.openstack.volumes import RootVolumes, is_on_volume
 
 # An image or network that got another's name is noticed this late.
 _REMEMBER_SECONDS = 300.0
@@ -37,11 +49,16 @@ _ACTIONS: dict[PowerAction, tuple[Row, str]] = {
     PowerAction.SUSPEND: ({"suspend": None}, "SUSPENDED"),
 }
 _RESUME: Row = {"resume": None}
+_OF_ADMINISTRATORS = frozenset(
+    {Capability.MIGRATE_RUNNING, Capability.MIGRATE_STOPPED, Capability.EVACUATE, Capability.STATISTICS}
+)
 _NEEDS_RUNNING = (PowerAction.REBOOT, PowerAction.RESET, PowerAction.SUSPEND)
 
 
 def connect(connection: Connection) -> Hypervisor:
     """Return the hypervisor; the first call opens the session. Raises InvalidRequest for settings of no use."""
+    if parse_options(connection.options).projects:
+        return ProjectsHypervisor(connection, OpenStackHypervisor)
     return OpenStackHypervisor(connection)
 
 
@@ -54,6 +71,8 @@ class OpenStackHypervisor(Hypervisor):
             Capability.CREATES_RUNNING,
             Capability.DELETES_RUNNING,
             Capability.RESIZE_STOPPED,
+            *_OF_ADMINISTRATORS,
+            Capability.SNAPSHOT,
             Capability.GUEST_SHUTDOWN,
             Capability.SUSPEND,
             Capability.ADOPT,
@@ -69,12 +88,22 @@ class OpenStackHypervisor(Hypervisor):
         self._options = parse_options(connection.options)
         self._session = Session(connection, self._options)
         self._tasks = TaskWatch(self._session)
-        self._names: dict[str, tuple[float, dict[str, str]]] = {}
+        self._snapshots = ServerSnapshots(self._session)
+        self._volumes = RootVolumes(self._session)
+        if self._options.boot_from_volume:
+            self.capabilities = self.capabilities - {Capability.SNAPSHOT} | {Capability.CHOOSE_DISK}
+        self._names: dict[str, tuple[float, dict[str, set[str]]]] = {}
         self._flavors: tuple[float, list[Flavor]] = (0.0, [])
+
+    def observe_capabilities(self) -> frozenset[Capability]:
+        """Return what the account's roles allow: hosts are an administrator's."""
+        return self.capabilities if self._session.is_administrator else self.capabilities - _OF_ADMINISTRATORS
 
     def verify(self) -> About:
         """Log in and ask Nova for one flavor, which proves that the catalogue leads to it."""
         self._session.get("compute", "/flavors", limit=1)
+        if self._options.boot_from_volume:
+            self._volumes.verify()
         version = self._session.get("compute", "/")["version"]
         return About(product="OpenStack Nova", version=version["version"], account=self._session.account)
 
@@ -89,9 +118,8 @@ class OpenStackHypervisor(Hypervisor):
             raise NotFound("An OpenStack machine is made from an image, and none was named.")
         server = {
             "name": spec.name,
-            "imageRef": self._named("image", spec.image),
-            "flavorRef": choose_flavor(self._known_flavors(), spec.size).ref,
-            "metadata": {MACHINE_KEY: mark.machine_id, TOKEN_KEY: mark.token},
+            **self._disk(self._named("image", spec.image), spec.size),
+            "metadata": marking(mark),
             "tags": [mark.token],
             "networks": self._networks(spec),
         }
@@ -107,15 +135,17 @@ class OpenStackHypervisor(Hypervisor):
         made = self._session.post("compute", "/servers", {"server": server})
         return ask(Verb.CREATE, made["server"]["id"], "ACTIVE")
 
+    def _disk(self, image: str, size: Size) -> Row:
+        """Return flavor and disk of a new server: the flavor's, or a volume of any size."""
+        if not self._options.boot_from_volume:
+            return {"imageRef": image, "flavorRef": choose_flavor(self._known_flavors(), size).ref}
+        flavor = choose_flavor(self._known_flavors(), replace(size, disk_gib=0))
+        return {"flavorRef": flavor.ref, "block_device_mapping_v2": [self._volumes.wanted(image, size.disk_gib)]}
+
     def find_by_token(self, token: str) -> MachineObservation | None:
         """Ask Nova for the server that is tagged with it."""
         rows = self._session.get("compute", "/servers/detail", tags=token)["servers"]
-        found = [
-            seen
-            for row in rows
-            if row["status"] not in DELETED and (seen := observation_of(row)).mark and seen.mark.token == token
-        ]
-        return found[0] if found else None
+        return next((seen for seen in self._seen(rows) if seen.mark and seen.mark.token == token), None)
 
     def request_delete(self, ref: str) -> NativeTask | None:
         """Delete it, whether it runs or not."""
@@ -139,37 +169,97 @@ class OpenStackHypervisor(Hypervisor):
         return ask(Verb.POWER, ref, wanted)
 
     def request_resize(self, ref: str, size: Size) -> NativeTask | None:
-        """Ask for the flavor of that size; the new copy is confirmed as soon as Nova has made it."""
-        server = self._built(ref)
-        now = observation_of(server).size
+        """Ask for a volume to grow, then for the flavor of that size; Nova's copy is confirmed when it is made."""
+        server = self._resting(ref)
+        now = self._size_of(server)
         wanted = Size(size.cpus, size.memory_mib, size.disk_gib or now.disk_gib)
-        if wanted == now:
+        was_asked = server["status"] == RESIZED  # and is confirmed as soon as somebody looks
+        if wanted == now and not was_asked:
             return None
         if wanted.disk_gib < now.disk_gib:
             raise Conflict(f"The disk has {now.disk_gib} GiB and cannot shrink to {wanted.disk_gib}.")
         if power_of(server) is not Power.OFF:
             raise Conflict("The machine runs, and OpenStack resizes only one that is stopped. Stop it first.")
+        if is_on_volume(server):
+            if wanted.disk_gib > now.disk_gib:
+                return ask(Verb.EXTEND, ref, self._volumes.grow(server, wanted.disk_gib))
+            wanted = replace(wanted, disk_gib=0)
         flavor = choose_flavor(self._known_flavors(), wanted)
-        self._session.post("compute", f"/servers/{ref}/action", {"resize": {"flavorRef": flavor.ref}})
+        if not was_asked:
+            self._session.post("compute", f"/servers/{ref}/action", {"resize": {"flavorRef": flavor.ref}})
         return ask(Verb.RESIZE, ref, flavor.name)
+
+    def request_migrate(self, ref: str, host: str) -> NativeTask | None:
+        """Ask for a live migration of a server that runs and a cold one, confirmed when made, of one that is off."""
+        server = self._resting(ref)
+        if server["status"] == RESIZED:
+            return ask(Verb.MIGRATE, ref, host)  # asked for before; it is confirmed as soon as somebody looks
+        power = _on_or_off(server, "moves")
+        if server.get(HOST) == host:
+            return None
+        target = self._service_of(host)["host"]
+        live: Row = {"os-migrateLive": {"host": target, "block_migration": "auto"}}
+        body: Row = live if power is Power.ON else {"migrate": {"host": target}}
+        self._session.post("compute", f"/servers/{ref}/action", body)
+        return ask(Verb.MIGRATE, ref, host)
+
+    def request_evacuate(self, ref: str, host: str) -> NativeTask | None:
+        """Tell Nova that the host is down, which it must believe, and ask for the server to be rebuilt elsewhere."""
+        server = self._resting(ref)
+        now = server.get(HOST)
+        if now == host:
+            return None
+        target = self._service_of(host)["host"]
+        source = self._hypervisor(str(now))
+        if source["state"] == "up":
+            raise Conflict(f"Host {now} answers Nova: move the machine, it need not be evacuated.")
+        self._session.put("compute", f"/os-services/{source['service']['id']}", {"forced_down": True})
+        self._session.post("compute", f"/servers/{ref}/action", {"evacuate": {"host": target}})
+        return ask(Verb.MIGRATE, ref, host)
+
+    def request_snapshot(self, ref: str, name: str, mark: Mark) -> NativeTask:
+        """Ask for an image of the server, whether it runs or not."""
+        if is_on_volume(self._resting(ref)):
+            raise Conflict("The machine boots from a volume, of which VAI takes no snapshots. Use those of Cinder.")
+        return ask(Verb.SNAPSHOT, ref, self._snapshots.take(ref, name, mark))
+
+    def list_snapshots(self, ref: str) -> list[SnapshotObservation]:
+        """Ask Glance for the images that Nova made of the server."""
+        return self._snapshots.of(ref)
+
+    def request_restore(self, ref: str, snapshot_ref: str) -> NativeTask:
+        """Rebuild the server from the image: it keeps its flavor, ports and metadata, and runs again if it ran."""
+        _on_or_off(self._resting(ref), "restores")
+        self._snapshots.require(ref, snapshot_ref)
+        self._session.post("compute", f"/servers/{ref}/action", {"rebuild": {"imageRef": snapshot_ref}})
+        return ask(Verb.RESTORE, ref, snapshot_ref)
+
+    def request_delete_snapshot(self, ref: str, snapshot_ref: str) -> NativeTask | None:  # noqa: ARG002 - ids are unique
+        """Delete the image; Glance does it at once."""
+        self._snapshots.delete(snapshot_ref)
+        return None
+
+    def observe_statistics(self, refs: Collection[str], metrics: Collection[Metric]) -> list[Reading]:
+        """Ask for each server's diagnostics; Nova has no call for many."""
+        found = (self._diagnosed(ref) for ref in refs)
+        return [each.only(metrics) for each in found if each is not None]
 
     def request_mark(self, ref: str, mark: Mark) -> NativeTask | None:
         """Write the mark into the metadata, and tag the server with its token."""
-        if observation_of(self._server(ref)).mark == mark:
+        if mark_in(self._server(ref)["metadata"]) == mark:
             return None
         self._session.put("compute", f"/servers/{ref}/tags/{mark.token}")
-        metadata = {MACHINE_KEY: mark.machine_id, TOKEN_KEY: mark.token}
-        self._session.post("compute", f"/servers/{ref}/metadata", {"metadata": metadata})
+        self._session.post("compute", f"/servers/{ref}/metadata", {"metadata": marking(mark)})
         return ask(Verb.MARK, ref, mark.token)
 
     def observe_machine(self, ref: str) -> MachineObservation:
         """Read the server."""
-        return observation_of(self._server(ref))
+        server = self._server(ref)
+        return observation_of(server, self._volumes.sizes([server]))
 
     def list_machines(self) -> Iterator[MachineObservation]:
         """Read all servers of the project, page by page."""
-        rows = self._session.pages("compute", "/servers/detail", "servers")
-        return iter([observation_of(row) for row in rows if row["status"] not in DELETED])
+        return iter(self._seen(self._session.pages("compute", "/servers/detail", "servers")))
 
     def wait_tasks(self, refs: Collection[str], timeout_seconds: float) -> list[TaskObservation]:
         """Look at all in one list, each half second until the timeout."""
@@ -186,9 +276,26 @@ class OpenStackHypervisor(Hypervisor):
         return Inventory(
             hosts=tuple(host_of(row, *counted.get(row["hypervisor_hostname"], nothing)) for row in hosts),
             networks=tuple(network_of(row) for row in self._session.pages("network", "/networks", "networks")),
-            images=tuple(image_of(row) for row in self._session.pages("image", "/images", "images")),
+            images=tuple(
+                image_of(row) for row in self._session.pages("image", "/images", "images") if not is_snapshot(row)
+            ),
             quota=quota_of(limits),
         )
+
+    def _diagnosed(self, ref: str) -> Reading | None:
+        try:
+            diagnostics = self._session.get("compute", f"/servers/{ref}/diagnostics")
+        except (NotFound, Conflict, ProviderBusy):  # it is gone, off, or between the two
+            return None
+        return reading_of(ref, diagnostics, datetime.now(UTC))
+
+    def _seen(self, rows: Iterable[Row]) -> list[MachineObservation]:
+        servers = [row for row in rows if row["status"] not in DELETED]
+        on_volumes = self._volumes.sizes(servers)
+        return [observation_of(row, on_volumes) for row in servers]
+
+    def _size_of(self, server: Row) -> Size:
+        return observation_of(server, self._volumes.sizes([server])).size
 
     def _server(self, ref: str) -> Row:
         server: Row = self._session.get("compute", f"/servers/{ref}")["server"]
@@ -205,6 +312,27 @@ class OpenStackHypervisor(Hypervisor):
             raise ProviderBusy("The machine is still being made.")
         return server
 
+    def _service_of(self, host: str) -> Row:
+        """Return the service of a host that can take machines: id and name. Raises NotFound, HostUnavailable."""
+        row = self._hypervisor(host)
+        if row["state"] != "up":
+            raise HostUnavailable(f"Host {host} does not answer Nova. Choose another, or bring it up.")
+        service: Row = row["service"]
+        return service
+
+    def _hypervisor(self, host: str) -> Row:
+        for row in self._session.pages("compute", "/os-hypervisors/detail", "hypervisors"):
+            if row["hypervisor_hostname"] == host:
+                return row
+        raise NotFound(f"There is no host {host!r} in this cloud.")
+
+    def _resting(self, ref: str) -> Row:
+        """Return a server that Nova does nothing with: what it does may have been asked for, and its answer lost."""
+        server = self._built(ref)
+        if is_busy(server):
+            raise ProviderBusy("Nova is working on the machine.")
+        return server
+
     def _networks(self, spec: MachineSpec) -> str | list[Row]:
         names = spec.networks or ((self._options.default_network,) if self._options.default_network else ())
         fixed = {each.network: {"fixed_ip": each.address} for each in spec.fixed_addresses}
@@ -218,16 +346,26 @@ class OpenStackHypervisor(Hypervisor):
         return flavors
 
     def _named(self, what: str, wanted: str) -> str:
-        """Return the id of an image or network by name or id; a name that is not remembered is looked up anew."""
+        """Return the id of an image or network by name or id; a name that is not remembered is looked up anew.
+
+        Raises NotFound, and InvalidRequest for a name that more than one of them has.
+        """
         at, known = self._names.get(what, (0.0, {}))
         if wanted not in known or monotonic() - at > _REMEMBER_SECONDS:
             path, key = {"image": ("/images", "images"), "network": ("/networks", "networks")}[what]
-            rows = list(self._session.pages(what, path, key))
-            known = {row["name"]: row["id"] for row in rows} | {row["id"]: row["id"] for row in rows}
+            known = defaultdict(set)
+            for row in self._session.pages(what, path, key):
+                known[row["id"]].add(row["id"])
+                if not is_snapshot(row):
+                    known[row["name"]].add(row["id"])
             self._names[what] = (monotonic(), known)
         if wanted not in known:
             raise NotFound(f"The cloud has no {what} {wanted!r}. 'vai datacenter inventory' lists what it has.")
-        return known[wanted]
+        if len(known[wanted]) > 1:
+            ids = ", ".join(sorted(known[wanted]))
+            raise InvalidRequest(f"The cloud has {len(known[wanted])} {what}s named {wanted!r}. Give one's id: {ids}.")
+        (found,) = known[wanted]
+        return found
 
     def _counted(self) -> dict[str, tuple[dict[str, Row], dict[str, int]]]:
         """Return Placement's inventories and usages by the host's name; nothing where the account may not ask."""
@@ -242,3 +380,11 @@ class OpenStackHypervisor(Hypervisor):
             )
             for each in providers
         }
+
+
+def _on_or_off(server: Row, does: str) -> Power:
+    """Return the power of a server; raise Conflict for one that is suspended, with which Nova does little."""
+    power = power_of(server)
+    if power not in (Power.ON, Power.OFF):
+        raise Conflict(f"The machine is {power}; OpenStack {does} one that runs or is off. Start or stop it first.")
+    return power

@@ -11,6 +11,8 @@ from vai_app.domain.virtual_machines import MachineObservation, Making, Mark, Po
 Row = dict[str, Any]
 
 MACHINE_KEY, TOKEN_KEY = "vai.machine", "vai.token"
+HOST = "OS-EXT-SRV-ATTR:hypervisor_hostname"  # shown to administrators
+RESIZED = "VERIFY_RESIZE"  # the copy is made, and the old one kept until somebody confirms
 ERROR, DELETED = "ERROR", ("DELETED", "SOFT_DELETED")
 _POWER = {
     "ACTIVE": Power.ON,
@@ -54,29 +56,41 @@ def choose_flavor(flavors: Iterable[Flavor], size: Size) -> Flavor:
     raise InvalidRequest(message, [{"field": "size", "message": message}])
 
 
-def observation_of(server: Row) -> MachineObservation:
-    """Return a machine as one row of Nova's detailed list shows it."""
-    flavor, metadata = server["flavor"], server["metadata"]
-    mark = None
-    if MACHINE_KEY in metadata and TOKEN_KEY in metadata:
-        mark = Mark(metadata[MACHINE_KEY], metadata[TOKEN_KEY])
+def observation_of(server: Row, on_volumes: Mapping[str, int]) -> MachineObservation:
+    """Return a machine as one row of Nova's detailed list shows it.
+
+    ``on_volumes`` are the GiB of what servers boot from, where that is a volume, by the server's id.
+    """
+    flavor = server["flavor"]
     addresses: Mapping[str, list[Row]] = server["addresses"]
     return MachineObservation(
         ref=server["id"],
         name=server["name"],
         power=power_of(server),
-        size=Size(flavor["vcpus"], flavor["ram"], flavor["disk"]),
-        host=server.get("OS-EXT-SRV-ATTR:hypervisor_hostname"),
+        size=Size(flavor["vcpus"], flavor["ram"], on_volumes.get(server["id"], flavor["disk"])),
+        host=server.get(HOST),
         networks=tuple(sorted(addresses)),
         addresses=tuple(each["addr"] for name in sorted(addresses) for each in addresses[name]),
-        mark=mark,
+        mark=mark_in(server["metadata"]),
         making=_making(server),
     )
 
 
+def marking(mark: Mark) -> dict[str, str]:
+    """Return the mark as metadata."""
+    return {MACHINE_KEY: mark.machine_id, TOKEN_KEY: mark.token}
+
+
+def mark_in(metadata: Row) -> Mark | None:
+    """Return the mark that metadata hold."""
+    if MACHINE_KEY not in metadata or TOKEN_KEY not in metadata:
+        return None
+    return Mark(metadata[MACHINE_KEY], metadata[TOKEN_KEY])
+
+
 def power_of(server: Row) -> Power:
     """Return the power; what Nova is unsure of is unknown."""
-    if server["status"] == "VERIFY_RESIZE":
+    if server["status"] == RESIZED:
         return Power.ON if server.get("OS-EXT-STS:power_state") == _RUNNING else Power.OFF
     return _POWER.get(server["status"], Power.UNKNOWN)
 

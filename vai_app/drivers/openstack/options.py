@@ -4,16 +4,17 @@ The endpoint is Keystone's, such as ``https://keystone.example.org:5000/v3``. Cr
 ``password`` and ``project``, or ``application_credential_id`` and ``application_credential_secret``.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from vai_app.domain.datacenters import Connection
 from vai_app.domain.errors import InvalidRequest
 
 _APPLICATION = ("application_credential_id", "application_credential_secret")
 _PASSWORD = ("username", "password", "project")
+Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 class Options(BaseModel):
@@ -32,6 +33,15 @@ class Options(BaseModel):
     )
     default_network: str | None = Field(
         default=None, description="The network of a machine that names none; else it has no port."
+    )
+    boot_from_volume: bool = Field(
+        default=False,
+        description="Give machines volumes of Cinder as disks, of any size; flavors are matched without their disks.",
+    )
+    projects: dict[Name, Name] = Field(
+        default={},
+        max_length=200,
+        description="The project of each tenant, by name; tenants that are not named share the credentials' project.",
     )
 
 
@@ -52,14 +62,22 @@ def authentication(connection: Connection, options: Options) -> tuple[str, dict[
     address = {"auth_url": _keystone(connection.endpoint)}
     if _APPLICATION[0] in given:
         return "v3applicationcredential", address | {name: _credential(given, name) for name in _APPLICATION}
-    username, password, project = (_credential(given, name) for name in _PASSWORD)
+    known = password_credentials(given)
     return "v3password", address | {
-        "username": username,
-        "password": password,
-        "project_name": project,
+        "username": known["username"],
+        "password": known["password"],
+        "project_name": known["project"],
         "user_domain_name": options.user_domain,
         "project_domain_name": options.project_domain,
     }
+
+
+def password_credentials(given: dict[str, str]) -> dict[str, str]:
+    """Return the credentials that enter any project. Raises InvalidRequest for an application's, which has but one."""
+    if _APPLICATION[0] in given:
+        message = "An application credential enters one project only. Map tenants to projects with a user's password."
+        raise InvalidRequest(message, [{"field": "options.projects", "message": message}])
+    return {name: _credential(given, name) for name in _PASSWORD}
 
 
 def _keystone(endpoint: str) -> str:

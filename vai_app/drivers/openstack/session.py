@@ -18,9 +18,14 @@ from vai_app.domain.errors import InvalidRequest, NotFound, ProviderError
 from vai_app.drivers.openstack.faults import error_of, translated
 from vai_app.drivers.openstack.options import Options, authentication
 
-# By service, the least that VAI can work with and the newest that it knows. Compute 2.52 takes tags at creation and
-# shows a server's own flavor; Placement is asked as Queens (2018) answers, which has both.
-MICROVERSIONS: Mapping[str, tuple[str, str]] = {"compute": ("2.52", "2.60"), "placement": ("1.17", "1.17")}
+# By service, the least that VAI can work with and the newest that it knows. Compute 2.56 is told where a
+# cold migration goes; it and what is asked of Placement came with Queens (2018). Block storage 3.42 extends a volume
+# that is in use.
+MICROVERSIONS: Mapping[str, tuple[str, str]] = {
+    "compute": ("2.56", "2.60"),
+    "placement": ("1.17", "1.17"),
+    "block_storage": ("3.42", "3.42"),
+}
 _PAGE = 1000
 _NO_CONTENT = 204
 
@@ -57,9 +62,9 @@ class Session:
         """Return what was made, or nothing. Raises VaiError."""
         return self._call(service, "POST", path, json=body)
 
-    def put(self, service: str, path: str) -> None:
-        """Make sure of an object that is its name. Raises VaiError."""
-        self._call(service, "PUT", path)
+    def put(self, service: str, path: str, body: Row | None = None) -> None:
+        """Make sure of an object, or of what is said of it. Raises VaiError."""
+        self._call(service, "PUT", path, json=body)
 
     def delete(self, service: str, path: str) -> None:
         """Ask for an object's end. Raises VaiError."""

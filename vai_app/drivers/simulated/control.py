@@ -74,6 +74,7 @@ class Control:
         """Remove a machine behind VAI's back."""
         with self._world.change() as connection:
             connection.execute("DELETE FROM machines WHERE ref = ?", (ref,))
+            connection.execute("DELETE FROM snapshots WHERE machine = ?", (ref,))
 
     def set_power(self, ref: str, power: Power) -> None:
         """Change a machine's power behind VAI's back."""
@@ -84,6 +85,20 @@ class Control:
         """Return what a machine reads at its first start."""
         rows = self._world.read("SELECT user_data FROM user_data WHERE machine = ?", ref)
         return rows[0]["user_data"] if rows else None
+
+    def restored_to(self, ref: str) -> str | None:
+        """Return the snapshot to which a machine was restored last."""
+        rows = self._world.read("SELECT ref FROM snapshots WHERE machine = ? AND restored = 1", ref)
+        return rows[0]["ref"] if rows else None
+
+    def snapshots(self) -> list[str]:
+        """Return the name of every snapshot there is, being taken or taken."""
+        return [row["name"] for row in self._world.read("SELECT name FROM snapshots ORDER BY name")]
+
+    def remove_snapshots(self) -> None:
+        """Remove all snapshots behind VAI's back."""
+        with self._world.change() as connection:
+            connection.execute("DELETE FROM snapshots")
 
     def names(self) -> list[str]:
         """Return the name of every machine there is, being made or made."""

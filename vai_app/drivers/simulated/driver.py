@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from vai_app.domain.datacenters import About, Cluster, Connection, HostState, Image, Inventory, Network
@@ -19,8 +20,18 @@ from vai_app.domain.errors import (
     error_from,
 )
 from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskObservation
+from vai_app.domain.snapshots import SnapshotObservation
+from vai_app.domain.statistics import Metric, Reading
 from vai_app.domain.virtual_machines import MachineObservation, Mark, Power, PowerAction, Size
-from vai_app.drivers.simulated.mapping import datastore_of, forgotten_task, host_of, machine_of, task_of
+from vai_app.drivers.simulated.mapping import (
+    datastore_of,
+    forgotten_task,
+    host_of,
+    machine_of,
+    reading_of,
+    snapshot_of,
+    task_of,
+)
 from vai_app.drivers.simulated.options import parse_options, world_path
 from vai_app.drivers.simulated.world import World, begin_task, next_number, take_fault
 
@@ -45,8 +56,15 @@ class SimulatedHypervisor(Hypervisor):
             Capability.UNIQUE_NAMES,
             Capability.CHOOSE_HOST,
             Capability.CHOOSE_DATASTORE,
+            Capability.CHOOSE_DISK,
             Capability.RESIZE_STOPPED,
+            Capability.MIGRATE_RUNNING,
+            Capability.MIGRATE_STOPPED,
+            Capability.EVACUATE,
+            Capability.SNAPSHOT,
+            Capability.RESTORES_SIZE,
             Capability.RESIZE_RUNNING,
+            Capability.STATISTICS,
             Capability.GUEST_SHUTDOWN,
             Capability.SUSPEND,
             Capability.ADOPT,
@@ -168,6 +186,71 @@ class SimulatedHypervisor(Hypervisor):
 
         return self._change("request_resize", resize)
 
+    def request_migrate(self, ref: str, host: str) -> NativeTask | None:
+        """Change the host when the task ends; its room is looked at now."""
+
+        def migrate(connection: sqlite3.Connection) -> NativeTask | None:
+            _host_is_up(connection, _existing(connection, ref)["host"])
+            return self._move(connection, ref, host)
+
+        return self._change("request_migrate", migrate)
+
+    def request_evacuate(self, ref: str, host: str) -> NativeTask | None:
+        """Change the host when the task ends; the machine's own must be down."""
+
+        def evacuate(connection: sqlite3.Connection) -> NativeTask | None:
+            own = _one(connection, "SELECT * FROM hosts WHERE ref = ?", _existing(connection, ref)["host"])
+            if own is not None and own["state"] != HostState.DOWN and host not in (own["ref"], own["name"]):
+                message = f"Host {own['name']} is {own['state']}: move the machine, it need not be evacuated."
+                raise Conflict(message)
+            return self._move(connection, ref, host)
+
+        return self._change("request_evacuate", evacuate)
+
+    def request_snapshot(self, ref: str, name: str, mark: Mark) -> NativeTask:
+        """Add the snapshot, invisible until its task ends."""
+
+        def snapshot(connection: sqlite3.Connection) -> NativeTask:
+            row = _existing(connection, ref)
+            taken = f"snapshot-{next_number(connection, 'snapshot')}"
+            connection.execute(
+                "INSERT INTO snapshots VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0)",
+                (taken, ref, name, time.time(), row["cpus"], row["memory_mib"], row["disk_gib"], *_spelled(mark)),
+            )
+            return NativeTask(self._task(connection, "snapshot", ref, snapshot=taken), machine_ref=ref)
+
+        return self._change("request_snapshot", snapshot)
+
+    def list_snapshots(self, ref: str) -> list[SnapshotObservation]:
+        """Return the machine's rows."""
+        world = self._begin("list_snapshots")
+        rows = world.read("SELECT * FROM snapshots WHERE machine = ? AND born = 1 ORDER BY taken_at, ref", ref)
+        return [snapshot_of(row) for row in rows]
+
+    def request_restore(self, ref: str, snapshot_ref: str) -> NativeTask:
+        """Give the machine the size that it had, when the task ends, and stop it."""
+
+        def restore(connection: sqlite3.Connection) -> NativeTask:
+            row, found = _existing(connection, ref), _snapshot(connection, ref, snapshot_ref)
+            if found is None:
+                message = f"Machine {ref} has no snapshot {snapshot_ref}."
+                raise NotFound(message)
+            growth = Size(found["cpus"], max(found["memory_mib"] - row["memory_mib"], 0))
+            self._host_with_room(connection, row["host"], growth)
+            return NativeTask(self._task(connection, "restore", ref, snapshot=snapshot_ref), machine_ref=ref)
+
+        return self._change("request_restore", restore)
+
+    def request_delete_snapshot(self, ref: str, snapshot_ref: str) -> NativeTask | None:
+        """Remove the row when the task ends."""
+
+        def delete(connection: sqlite3.Connection) -> NativeTask | None:
+            if _snapshot(connection, ref, snapshot_ref) is None:
+                return None
+            return NativeTask(self._task(connection, "delete_snapshot", ref, snapshot=snapshot_ref), machine_ref=ref)
+
+        return self._change("request_delete_snapshot", delete)
+
     def request_mark(self, ref: str, mark: Mark) -> NativeTask | None:
         """Write the mark when the task ends."""
 
@@ -179,6 +262,13 @@ class SimulatedHypervisor(Hypervisor):
             return NativeTask(task, machine_ref=ref)
 
         return self._change("request_mark", write_mark)
+
+    def observe_statistics(self, refs: Collection[str], metrics: Collection[Metric]) -> list[Reading]:
+        """Return what machines that run would use, by the time of day."""
+        world = self._begin("observe_statistics")
+        now, marks = datetime.now(UTC), ",".join("?" * len(refs))
+        rows = world.read(f"SELECT * FROM machines WHERE power = 'on' AND ref IN ({marks})", *refs)  # noqa: S608
+        return [reading_of(row, now).only(metrics) for row in rows]
 
     def observe_machine(self, ref: str) -> MachineObservation:
         """Return the row."""
@@ -257,6 +347,14 @@ class SimulatedHypervisor(Hypervisor):
         with world.change() as connection:
             return work(connection)
 
+    def _move(self, connection: sqlite3.Connection, ref: str, host: str) -> NativeTask | None:
+        row = _existing(connection, ref)
+        found = _one(connection, "SELECT ref FROM hosts WHERE ref = ? OR name = ?", host, host)
+        if found is not None and found["ref"] == row["host"]:
+            return None
+        target = self._host_with_room(connection, host, Size(row["cpus"], row["memory_mib"]))
+        return NativeTask(self._task(connection, "migrate", ref, host=target), machine_ref=ref)
+
     def _task(self, connection: sqlite3.Connection, effect: str, ref: str, **arguments: object) -> str:
         return begin_task(connection, effect, ref, self._options.task_delay_seconds, **arguments)
 
@@ -297,6 +395,14 @@ def _existing(connection: sqlite3.Connection, ref: str) -> sqlite3.Row:
     return row
 
 
+def _snapshot(connection: sqlite3.Connection, ref: str, snapshot_ref: str) -> sqlite3.Row | None:
+    return _one(connection, "SELECT * FROM snapshots WHERE ref = ? AND machine = ? AND born = 1", snapshot_ref, ref)
+
+
+def _spelled(mark: Mark) -> tuple[str, str]:
+    return mark.machine_id, mark.token
+
+
 def _no_machine(ref: str) -> NotFound:
     return NotFound(f"There is no machine {ref} in this datacenter.")
 
@@ -327,5 +433,5 @@ def _datastore_with_room(connection: sqlite3.Connection, wanted: str | None, dis
 def _host_is_up(connection: sqlite3.Connection, ref: str) -> None:
     row = _one(connection, "SELECT name, state FROM hosts WHERE ref = ?", ref)
     if row is None or row["state"] != HostState.UP:
-        message = f"The machine's host is {row['state'] if row else 'gone'}. Bring it up, or move the machine."
+        message = f"The machine's host is {row['state'] if row else 'gone'}. Bring it up."
         raise HostUnavailable(message)

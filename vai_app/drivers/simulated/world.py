@@ -37,8 +37,15 @@ CREATE TABLE faults (id INTEGER PRIMARY KEY, method TEXT NOT NULL, problem TEXT,
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT INTO counters VALUES ('machine', 0), ('task', 0);
 """
-# Worlds that were made by an earlier release lack it.
-_LATER = "CREATE TABLE IF NOT EXISTS user_data (machine TEXT PRIMARY KEY, user_data TEXT NOT NULL)"
+# Worlds that were made by an earlier release lack them.
+_LATER = """
+CREATE TABLE IF NOT EXISTS user_data (machine TEXT PRIMARY KEY, user_data TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS snapshots (ref TEXT PRIMARY KEY, machine TEXT NOT NULL, name TEXT NOT NULL,
+    taken_at REAL NOT NULL, born INTEGER NOT NULL, cpus INTEGER, memory_mib INTEGER, disk_gib INTEGER,
+    machine_id TEXT, token TEXT, restored INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS snapshots_by_machine ON snapshots (machine);
+INSERT OR IGNORE INTO counters VALUES ('snapshot', 0);
+"""
 _BUSY_SECONDS = 20.0
 
 
@@ -54,7 +61,8 @@ class World:
             with self.change() as connection:
                 if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
                     _populate(connection, options)
-                connection.execute(_LATER)
+                for statement in _LATER.split(";"):
+                    connection.execute(statement)
         except (OSError, sqlite3.Error) as error:
             message = f"The simulated datacenter's file {path} cannot be used: {error}."
             raise ProviderUnavailable(message) from error
@@ -147,17 +155,37 @@ def _carry_out(connection: sqlite3.Connection, task: sqlite3.Row) -> None:
     if failed:
         if task["effect"] == "create":
             connection.execute("DELETE FROM machines WHERE ref = ?", (task["machine"],))
+        if task["effect"] == "snapshot":
+            connection.execute("DELETE FROM snapshots WHERE ref = ?", (json.loads(task["arguments"])["snapshot"],))
         return
     arguments = json.loads(task["arguments"])
     if task["effect"] == "delete":
         connection.execute("DELETE FROM machines WHERE ref = ?", (task["machine"],))
         connection.execute("DELETE FROM user_data WHERE machine = ?", (task["machine"],))
+        connection.execute("DELETE FROM snapshots WHERE machine = ?", (task["machine"],))
+        return
+    if "snapshot" in arguments:
+        _carry_out_on_snapshot(connection, task["effect"], task["machine"], arguments["snapshot"])
         return
     assignments = ", ".join(f"{name} = ?" for name in arguments)  # names are this module's callers' own
     connection.execute(
         f"UPDATE machines SET {assignments} WHERE ref = ?",  # noqa: S608 - as above
         (*arguments.values(), task["machine"]),
     )
+
+
+def _carry_out_on_snapshot(connection: sqlite3.Connection, effect: str, machine: str, snapshot: str) -> None:
+    if effect == "snapshot":
+        connection.execute("UPDATE snapshots SET born = 1 WHERE ref = ?", (snapshot,))
+    if effect == "delete_snapshot":
+        connection.execute("DELETE FROM snapshots WHERE ref = ?", (snapshot,))
+    if effect == "restore":
+        connection.execute("UPDATE snapshots SET restored = (ref = ?) WHERE machine = ?", (snapshot, machine))
+        connection.execute(
+            "UPDATE machines SET power = 'off', (cpus, memory_mib, disk_gib) = "
+            "(SELECT cpus, memory_mib, disk_gib FROM snapshots WHERE ref = ?) WHERE ref = ?",
+            (snapshot, machine),
+        )
 
 
 def _populate(connection: sqlite3.Connection, options: Options) -> None:

@@ -8,7 +8,9 @@ from pyVmomi import vim, vmodl
 from vai_app.domain.datacenters import About, Connection, Inventory
 from vai_app.domain.errors import Conflict, NotFound
 from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskObservation
-from vai_app.domain.virtual_machines import MachineObservation, Mark, Power, PowerAction, Size
+from vai_app.domain.snapshots import SnapshotObservation
+from vai_app.domain.statistics import Metric, Reading
+from vai_app.domain.virtual_machines import Location, MachineObservation, Mark, Power, PowerAction, Size
 from vai_app.drivers.vmware import reads
 from vai_app.drivers.vmware.catalog import Catalog
 from vai_app.drivers.vmware.faults import is_done_already
@@ -16,6 +18,7 @@ from vai_app.drivers.vmware.inventory import DatacenterReader
 from vai_app.drivers.vmware.mapping import first_disk_gib, mark_of, power_of
 from vai_app.drivers.vmware.options import parse_endpoint, parse_options
 from vai_app.drivers.vmware.session import Session
+from vai_app.drivers.vmware.snapshots import description_of, snapshots_of
 from vai_app.drivers.vmware.specs import (
     clone_spec,
     create_spec,
@@ -24,6 +27,7 @@ from vai_app.drivers.vmware.specs import (
     instance_uuid_of,
     resize_spec,
 )
+from vai_app.drivers.vmware.statistics import counters_of, query_of, reading_of
 from vai_app.drivers.vmware.tasks import TaskWatch, guest_shutdown_task
 
 _STARTS_ANEW = (PowerAction.REBOOT, PowerAction.RESET)
@@ -46,8 +50,14 @@ class VmwareHypervisor(Hypervisor):
             Capability.UNIQUE_NAMES,
             Capability.CHOOSE_HOST,
             Capability.CHOOSE_DATASTORE,
+            Capability.CHOOSE_DISK,
             Capability.RESIZE_STOPPED,
             Capability.RESIZE_RUNNING,
+            Capability.MIGRATE_RUNNING,
+            Capability.MIGRATE_STOPPED,
+            Capability.SNAPSHOT,
+            Capability.RESTORES_SIZE,
+            Capability.STATISTICS,
             Capability.GUEST_SHUTDOWN,
             Capability.SUSPEND,
             Capability.ADOPT,
@@ -61,6 +71,7 @@ class VmwareHypervisor(Hypervisor):
         self._session = Session(parse_endpoint(connection))
         self._reader = DatacenterReader(self._session, parse_options(connection.options))
         self._tasks = TaskWatch(self._session)
+        self._counters: dict[Metric, int] = {}
 
     def verify(self) -> About:
         """Log in, and find the vSphere datacenter."""
@@ -138,6 +149,68 @@ class VmwareHypervisor(Hypervisor):
                 _check_growth("CPUs", now.cpus, size.cpus, allowed=row.flag("config.cpuHotAddEnabled"))
                 _check_growth("memory", now.memory_mib, size.memory_mib, allowed=row.flag("config.memoryHotAddEnabled"))
             return _brief(machine.ReconfigVM_Task(config), ref)
+
+    def request_migrate(self, ref: str, host: str) -> NativeTask | None:
+        """Relocate it to the host and its cluster's pool; its disks stay where they are, which both hosts must see."""
+        with self._session.calling():
+            now = self._reader.read(ref, reads.HOST).text("runtime.host")
+            target = self._reader.catalog().target(Location(host=host), needs_datastore=False)
+            if target.host == now:
+                return None
+            where = vim.vm.RelocateSpec(
+                host=vim.HostSystem(target.host, None), pool=vim.ResourcePool(target.pool, None)
+            )
+            return _task(self._reader.machine_object(ref).RelocateVM_Task(where), ref)
+
+    def request_snapshot(self, ref: str, name: str, mark: Mark) -> NativeTask:
+        """Take it without the memory, so that a machine that runs does not stand still while that is written."""
+        with self._session.calling():
+            machine = self._reader.machine_object(ref)
+            return _task(machine.CreateSnapshot_Task(name, description_of(mark), memory=False, quiesce=False), ref)
+
+    def list_snapshots(self, ref: str) -> list[SnapshotObservation]:
+        """Read the machine's tree of snapshots."""
+        with self._session.calling():
+            try:
+                return snapshots_of(self._reader.machine_object(ref).snapshot)
+            except _GONE:
+                return []
+
+    def request_restore(self, ref: str, snapshot_ref: str) -> NativeTask:
+        """Revert to it; without its memory the machine is off then."""
+        with self._session.calling():
+            known = {each.ref for each in snapshots_of(self._reader.machine_object(ref).snapshot)}
+            if snapshot_ref not in known:
+                raise NotFound(f"The machine has no snapshot {snapshot_ref} in vCenter.")
+            snapshot = self._reader.snapshot_object(snapshot_ref)
+            return _task(snapshot.RevertToSnapshot_Task(suppressPowerOn=True), ref)
+
+    def request_delete_snapshot(self, ref: str, snapshot_ref: str) -> NativeTask | None:
+        """Remove it; what was taken later stays."""
+        with self._session.calling():
+            try:
+                snapshot = self._reader.snapshot_object(snapshot_ref)
+                return _task(snapshot.RemoveSnapshot_Task(removeChildren=False), ref)
+            except _GONE:
+                return None
+
+    def observe_statistics(self, refs: Collection[str], metrics: Collection[Metric]) -> list[Reading]:
+        """Ask for the newest sample of each machine, in one call."""
+        with self._session.calling():
+            manager = self._session.content.perfManager
+            if not self._counters:
+                self._counters = counters_of(manager.perfCounter)
+            counters = {metric: key for metric, key in self._counters.items() if metric in metrics}
+            asked = {ref: query_of(self._reader.machine_object(ref), counters.values()) for ref in refs}
+            while asked and counters:
+                try:
+                    found = manager.QueryPerf(list(asked.values()))
+                except _GONE as gone:
+                    if gone.obj is None or asked.pop(gone.obj._GetMoId(), None) is None:  # noqa: SLF001
+                        raise
+                    continue  # one machine that is gone must not hide the others
+                return [reading for each in found if (reading := reading_of(each, counters)) is not None]
+            return []
 
     def request_mark(self, ref: str, mark: Mark) -> NativeTask | None:
         """Write the mark into the extra configuration; the machine keeps its UUIDs, which others may know it by."""

@@ -145,6 +145,10 @@ class DatacenterReader:
         """Return the object through which vCenter is asked about a machine."""
         return self._managed(vim.VirtualMachine, ref)
 
+    def snapshot_object(self, ref: str) -> vim.vm.Snapshot:
+        """Return the object through which vCenter is asked about a snapshot."""
+        return self._managed(vim.vm.Snapshot, ref)
+
     def image(self, name: str) -> str:
         """Return the reference of a template by its name or reference. Raises NotFound."""
         if name not in self._images:

@@ -21,6 +21,7 @@ _BYTES_PER_GIB = 1 << 30
 _POWER = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "suspended": Power.SUSPENDED}
 _HOST_POWER = {"poweredOn": Power.ON, "poweredOff": Power.OFF, "standBy": Power.OFF}
 _HOST_STATE = {"connected": HostState.UP, "disconnected": HostState.DOWN, "notResponding": HostState.DOWN}
+_MACHINE_RESULT = ("ManagedObjectReference", "VirtualMachine")
 _TASK_ENDED = {"success": TaskState.SUCCEEDED, "error": TaskState.FAILED}
 
 
@@ -155,7 +156,8 @@ def ended_task_of(row: Row) -> TaskObservation | None:
             error = error_of_fault(fault) if fault is not None else None
             return TaskObservation(row.ref, TaskState.FAILED, error=error)
     result = row.values.get("info.result")
-    machine = result.text if result is not None and wsdl_type(result) == "ManagedObjectReference" else None
+    named = result is not None and (wsdl_type(result), result.get("type")) == _MACHINE_RESULT
+    machine = result.text if result is not None and named else None
     return TaskObservation(row.ref, TaskState.SUCCEEDED, machine_ref=machine)
 
 

@@ -31,6 +31,7 @@ MACHINE: Sequence[str] = (
     VERSION_PATH,
 )
 DETAILS: Sequence[str] = (VERSION_PATH, MARK_PATH, DEVICES_PATH)
+HOST: Sequence[str] = ("runtime.host",)
 POWER: Sequence[str] = ("runtime.powerState",)
 CONFIG: Sequence[str] = (
     "runtime.powerState",

@@ -1,11 +1,12 @@
 """Capacities for the tests of placement: given by hand, and drawn by hypothesis."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.builders import NOW, a_datacenter
-from vai_app.domain.capacity import DatacenterCapacity, DatastoreCapacity, HostCapacity, Room
+from vai_app.domain.capacity import DatacenterCapacity, DatastoreCapacity, HostCapacity, QuotaCapacity, Room
 from vai_app.domain.datacenters import (
     Cluster,
     Datastore,
@@ -85,7 +86,7 @@ _hosts = st.lists(
 
 @st.composite
 def capacities(draw: st.DrawFn, number: int = 1) -> DatacenterCapacity:
-    """Draw a datacenter ``dc-<number>``: hosts in any state, datastores shared or local, a failover reserve."""
+    """Draw a datacenter ``dc-<number>``: hosts in any state, datastores shared or local, failover reserve, quota."""
     hosts = [
         a_host(each, free_mib=mib, free_cpus=cpus, state=state, datastores=tuple(sorted(stores)))
         for each, (mib, cpus, state, stores) in enumerate(draw(_hosts))
@@ -95,7 +96,9 @@ def capacities(draw: st.DrawFn, number: int = 1) -> DatacenterCapacity:
         strategy=draw(st.sampled_from(PlacementStrategy)), failover_hosts=draw(st.integers(0, 2))
     )
     name = f"dc-{number}"
-    return a_capacity(*hosts, stores=stores, id=name, name=name, placement=settings)
+    left = draw(st.dictionaries(st.sampled_from(["machines", "cpus", "memory_mib"]), st.integers(-1, 40), max_size=2))
+    quota = tuple(QuotaCapacity(dimension, 100, 100 - free) for dimension, free in left.items())
+    return replace(a_capacity(*hosts, stores=stores, id=name, name=name, placement=settings), quota=quota)
 
 
 @st.composite

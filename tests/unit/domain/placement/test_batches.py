@@ -2,13 +2,14 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.domain.placement.capacities import a_capacity, a_host, sizes, snapshots
-from vai_app.domain.capacity import DatacenterCapacity, Room, room_of
+from vai_app.domain.capacity import DatacenterCapacity, QuotaCapacity, Room, room_of
 from vai_app.domain.placement.arrays import CapacityArrays
 from vai_app.domain.placement.asks import Scope
 from vai_app.domain.placement.batches import (
@@ -55,6 +56,18 @@ def test_ten_machines_no_two_on_one_host_at_most_half_in_one_datacenter() -> Non
 def test_a_machine_in_each_datacenter() -> None:
     problem = a_batch(two_datacenters(), [Room(2, 4096)] * 3, BatchRules(Scope.DATACENTER))
     assert seated(seat_greedily(problem)) == 2
+
+
+@pytest.mark.parametrize(("dimension", "left"), [("machines", 3), ("cpus", 7), ("memory_mib", 13000)])
+@pytest.mark.parametrize("hosts", [0, 6])
+def test_a_batch_leaves_a_hypervisors_quota_whole(dimension: str, left: int, hosts: int) -> None:
+    limited, other = two_datacenters(hosts)
+    limited = replace(limited, quota=(QuotaCapacity(dimension, 20_000, 20_000 - left),))
+    problem = a_batch([limited], [Room(2, 4096)] * 5)
+    assert seated(seat_greedily(problem)) == 3
+    assert seated(seat_batch(problem, LazySolver(), seconds=SECONDS)) == 3
+    both = seat_batch(a_batch([limited, other], [Room(2, 4096)] * 5), None, seconds=SECONDS)
+    assert seated(both) == 5
 
 
 def test_the_solver_finds_a_place_for_all_where_the_greedy_answer_leaves_one_out() -> None:
@@ -112,7 +125,7 @@ def test_a_greedy_seating_breaks_no_rule(
 def test_the_solver_and_trying_everything_agree_on_how_many_can_be_placed_and_the_greedy_places_no_more(
     snapshot: list[DatacenterCapacity], asked: list[Size], rules: BatchRules
 ) -> None:
-    small = [DatacenterCapacity(each.datacenter, each.hosts[:3], each.datastores) for each in snapshot[:2]]
+    small = [replace(each, hosts=each.hosts[:3]) for each in snapshot[:2]]
     problem = a_batch(small, [room_of(size) for size in asked], rules)
     solved = LazySolver().solve(problem, seconds=SECONDS)
     assert solved is not None

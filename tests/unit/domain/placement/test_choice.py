@@ -14,6 +14,7 @@ from vai_app.domain.placement.arrays import CapacityArrays
 from vai_app.domain.placement.asks import Affinity, PlacementAsk, Scope, Spot
 from vai_app.domain.placement.checks import CheckName, judge_datacenter, location_of
 from vai_app.domain.placement.choice import Chooser, allowed_rows, best_alternative
+from vai_app.domain.reservations import total_of
 from vai_app.domain.virtual_machines import Location, MachineSpec, Size
 
 
@@ -125,9 +126,10 @@ def test_columns_decide_as_the_checks_do(snapshot: list[DatacenterCapacity], siz
         refused = {check.name for check in verdict.checks if not check.passed}
         rows = mask[arrays.slices[index]]
         if not capacity.hosts:
-            assert rows.tolist() == [CheckName.DISK not in refused]
+            assert rows.tolist() == [not {CheckName.DISK, CheckName.QUOTA} & refused]
             continue
-        assert rows.tolist() == [host.fits and CheckName.FAILOVER not in refused for host in verdict.hosts]
+        has_room = not {CheckName.FAILOVER, CheckName.QUOTA} & refused
+        assert rows.tolist() == [host.fits and has_room for host in verdict.hosts]
 
 
 @given(snapshot=snapshots(), size=sizes, seed=st.text(max_size=8))
@@ -203,4 +205,6 @@ def _with(capacity: DatacenterCapacity, row: int | None, store: str | None, room
         replace(each, reserved_gib=each.reserved_gib + room.disk_gib) if each.datastore.ref == store else each
         for each in capacity.datastores
     )
-    return replace(capacity, hosts=tuple(hosts), datastores=stores)
+    counted = total_of(room)
+    quota = tuple(replace(each, reserved=each.reserved + counted[each.dimension]) for each in capacity.quota)
+    return replace(capacity, hosts=tuple(hosts), datastores=stores, quota=quota)

@@ -37,14 +37,14 @@ def session_with(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Session:
     return session
 
 
-@pytest.mark.parametrize(("newest", "asked"), [("2.52", "2.52"), ("2.9", None), ("2.60", "2.60"), ("2.100", "2.60")])
+@pytest.mark.parametrize(("newest", "asked"), [("2.56", "2.56"), ("2.9", None), ("2.60", "2.60"), ("2.100", "2.60")])
 def test_the_newest_that_both_know_is_asked_for_and_looked_up_once(
     newest: str, asked: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud = Cloud({"version": {"id": "v2.1", "version": newest, "min_version": "2.1"}})
     session = session_with(cloud, monkeypatch)
     if asked is None:
-        with pytest.raises(ProviderError, match=f"up to {newest}; VAI needs 2.52"):
+        with pytest.raises(ProviderError, match=f"up to {newest}; VAI needs 2.56"):
             session.get("compute", "/servers")
         return
     for _ in range(2):
