@@ -140,9 +140,21 @@ class InMemoryMachines:
             self._stored[machine_id] = replace(found, lifetime=new)
             return True
 
-    def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> Changes:
+    def observe(
+        self,
+        datacenter_id: str,
+        seen: Iterable[MachineObservation],
+        started_at: datetime,
+        tell: Callable[[Changes], None] | None = None,
+    ) -> Changes:
         with self._lock:
-            return self._observe(datacenter_id, list(seen), started_at)
+            before = dict(self._stored)
+            changes = self._observe(datacenter_id, list(seen), started_at)
+            if tell is not None:
+                after, self._stored = self._stored, before
+                tell(changes)
+                self._stored = after
+            return changes
 
     def forget_strangers(self, datacenter_id: str) -> None:
         """Drop the machines that nobody adopted; ``InMemoryDatacenters.delete`` asks for it."""

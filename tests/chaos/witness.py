@@ -146,7 +146,9 @@ class Witness:
         )
         found = content.propertyCollector.RetrieveContents([specification])
         view.Destroy()
-        return [_seen({each.name: each.val for each in row.propSet}) for row in found]
+        rows = [{each.name: each.val for each in row.propSet} for row in found]
+        # A machine that is removed while its row is read has lost its properties.
+        return [_seen(each) for each in rows if "name" in each]
 
     def _files(self) -> set[str]:
         return {str(path.relative_to(self._datastores)) for path in self._datastores.rglob("*")}

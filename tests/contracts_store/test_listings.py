@@ -91,6 +91,27 @@ def test_our_machine_that_is_not_shown_is_missing_and_can_return(store: AnyStore
     assert replace(back, observed_at=None) == replace(machine, observed_at=None)
 
 
+def test_what_a_listing_changes_is_told_before_it_is_written_and_again_when_the_telling_failed(
+    store: AnyStore, clock: SettableClock
+) -> None:
+    machine, changed = stored(store, an_active_machine()), stored(store, an_active_machine(name="web-2"))
+    seen = [an_observation(), an_observation(changed, size=replace(SMALL, cpus=8))]
+
+    def cannot_tell(changes: Changes) -> None:
+        assert (changes.missing, changes.drifted) == ((machine.id,), (changed.id,))
+        raise ConnectionResetError
+
+    for _ in range(2):
+        with pytest.raises(ConnectionResetError):
+            store.machines.observe("dc-1", seen, clock.advance(1), cannot_tell)
+        assert all_machines(store) == [machine, changed]
+    told: list[Changes] = []
+    changes = store.machines.observe("dc-1", seen, clock.advance(1), told.append)
+    assert told == [changes]
+    assert store.machines.get(machine.id, None).state is MachineState.MISSING
+    assert len(all_machines(store)) == 3
+
+
 def test_a_listing_of_one_datacenter_touches_no_other(store: AnyStore, clock: SettableClock) -> None:
     machine = stored(store, an_active_machine(datacenter_id="dc-2"))
     assert list_now(store, clock) == Changes()

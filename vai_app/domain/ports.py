@@ -1,6 +1,6 @@
 """Ports: what the services need from outside, as protocols. ``store``, ``dispatch`` and ``drivers`` provide them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -253,11 +253,19 @@ class MachineRepository(Protocol):
         """Write a lifetime in place of the one that is known; ``False`` when it changed, or the machine has ended."""
         ...
 
-    def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> "Changes":
+    def observe(
+        self,
+        datacenter_id: str,
+        seen: Iterable[MachineObservation],
+        started_at: datetime,
+        tell: Callable[["Changes"], None] | None = None,
+    ) -> "Changes":
         """Bring all machines of a datacenter up to date with one complete listing that began at ``started_at``.
 
         Strangers' machines are inserted without tenant; ours that are not in the listing become MISSING (if
         they existed before it began), ours that are back become ACTIVE; bulk writes, only what changed.
+        ``tell`` is called before anything is written: who sees a change finds it told, and a change whose
+        telling fails is found, and told, again.
         """
         ...
 

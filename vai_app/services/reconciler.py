@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.errors import MachineBusy, ProviderBusy, ProviderError, VaiError
@@ -65,10 +66,9 @@ class Reconciler:
             raise
         if self._datacenters.record_reachable(datacenter.id, None, inventory):
             self._tell(datacenter, "datacenter.reachable", f"Datacenter {datacenter.name} answers.")
-        changes = self._machines.observe(datacenter.id, listing, started_at)
+        changes = self._machines.observe(datacenter.id, listing, started_at, partial(self._report, datacenter))
         for found in self._capacity_review.review(replace(datacenter, inventory=inventory), listing, started_at):
             self._tell(datacenter, found.kind, found.sentence, found.machine)
-        self._report(datacenter, changes)
         for seen in changes.orphans:
             self._remove(seen)
         return changes

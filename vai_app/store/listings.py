@@ -5,7 +5,7 @@ When a datacenter was listed last stands in its own document (``Datacenter.obser
 nothing, whatever its length.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -86,8 +86,9 @@ def record_listing(
     listing: Iterable[MachineObservation],
     started_at: datetime,
     now: datetime,
+    tell: Callable[[Changes], None] | None = None,
 ) -> Changes:
-    """Compare and write. ``started_at`` is before the listing was asked for: what was recorded since is newer."""
+    """Compare, tell and write. ``started_at`` is before the listing was asked for: what was recorded since is newer."""
     shown = list(listing)
     records = _records(machines, datacenter_id, shown)
     found = _Listing(datacenter_id, started_at, now)
@@ -98,8 +99,7 @@ def record_listing(
     for machine_id, record in records.items():
         if machine_id not in matched:
             _miss(found, record, refs)
-    _write(machines, found)
-    return Changes(
+    changes = Changes(
         seen=len(shown),
         appeared=tuple(found.appeared),
         missing=tuple(found.missing),
@@ -108,6 +108,10 @@ def record_listing(
         gone_strangers=tuple(found.gone_strangers),
         orphans=tuple(found.orphans),
     )
+    if tell is not None:
+        tell(changes)
+    _write(machines, found)
+    return changes
 
 
 def recorded_at(now: datetime) -> datetime:

@@ -1,6 +1,6 @@
 """Machines in MongoDB: what VAI records, machine by machine."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -162,9 +162,15 @@ class MongoMachines:
         unchanged = {"_id": machine_id, "name_held": True, "lifetime": to_stored(known)}
         return self._collection.update_one(unchanged, {"$set": {"lifetime": to_stored(new)}}).matched_count > 0
 
-    def observe(self, datacenter_id: str, seen: Iterable[MachineObservation], started_at: datetime) -> Changes:
+    def observe(
+        self,
+        datacenter_id: str,
+        seen: Iterable[MachineObservation],
+        started_at: datetime,
+        tell: Callable[[Changes], None] | None = None,
+    ) -> Changes:
         """Bring all machines of a datacenter up to date with one complete listing."""
-        return record_listing(self._collection, datacenter_id, seen, started_at, self._clock())
+        return record_listing(self._collection, datacenter_id, seen, started_at, self._clock(), tell)
 
     def _record_seen(self, machine_id: str, changes: dict[str, Any]) -> None:
         self._record(machine_id, {**changes, "observed_at": self._clock()})
