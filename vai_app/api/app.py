@@ -8,23 +8,17 @@ from werkzeug.exceptions import HTTPException, NotAcceptable
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import vai_app
-from vai_app.api import (
-    configuration,
-    consumption,
-    datacenters,
-    operations,
-    snapshots,
-    statistics,
-    system,
-    tokens,
-    virtual_machines,
-)
+from vai_app.api import consumption, events, operations, system, tokens
+from vai_app.api.configuration import policies, roles, tenants
 from vai_app.api.conventions import API, JSON
+from vai_app.api.datacenters import endpoints as datacenters
 from vai_app.api.documentation import PROBLEM_TYPE
 from vai_app.api.envelope import Envelope, allow_scripts_of_pages
 from vai_app.api.errors import problem_response
 from vai_app.api.metrics import count_requests
 from vai_app.api.protection import protected
+from vai_app.api.virtual_machines import endpoints as virtual_machines
+from vai_app.api.virtual_machines import snapshots, statistics
 from vai_app.bootstrap import Services
 
 _ANYTHING = ("", "*/*")
@@ -74,11 +68,11 @@ def create_app(services: Services) -> Flask:
         (datacenters.namespace, f"{API}/datacenters"),
         (datacenters.hosts, f"{API}/hosts"),
         (datacenters.images, f"{API}/images"),
-        (operations.events, f"{API}/events"),
+        (events.namespace, f"{API}/events"),
         (consumption.namespace, f"{API}/consumption"),
-        (configuration.roles, f"{API}/roles"),
-        (configuration.policies, f"{API}/policies"),
-        (configuration.tenants, f"{API}/tenants"),
+        (roles.namespace, f"{API}/roles"),
+        (policies.namespace, f"{API}/policies"),
+        (tenants.namespace, f"{API}/tenants"),
         (tokens.namespace, f"{API}/tokens"),
         (system.namespace, None),
     ):

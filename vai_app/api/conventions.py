@@ -48,6 +48,11 @@ def change_context() -> RequestContext:
     return replace(context(), idempotency_key=idempotency_key())
 
 
+def datacenter_id(named: str | None) -> str | None:
+    """Return the id of the datacenter that a query names, if it names one. Raises NotFound."""
+    return services().datacenters.get(named).id if named else None
+
+
 def datacenter_names() -> Callable[[str], str]:
     """Return what names datacenters by id, for one answer: each is looked up once."""
 

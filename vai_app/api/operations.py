@@ -1,19 +1,41 @@
-"""``/operations`` and ``/events``: what is being done, and what was."""
+"""``/operations``: what is being done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from flask import Response
 from flask_restx import Namespace
+from pydantic import Field
 
 from vai_app.api.auth import Confirmed, context, services
-from vai_app.api.conventions import accepted, answer
+from vai_app.api.conventions import accepted, answer, datacenter_id
 from vai_app.api.documentation import documented
 from vai_app.api.explanations import ExplanationView, explanation_view
-from vai_app.api.requests import EventQuery, OperationQuery, read_query
-from vai_app.api.views import EventPage, OperationPage, OperationView, event_view, operation_view
+from vai_app.api.requests import Identifier, PageQuery, read_query
+from vai_app.api.views import OperationView, operation_view
 from vai_app.domain.errors import NotFound
-from vai_app.domain.ports import EventFilter, OperationFilter, PageRequest
+from vai_app.domain.operations import OperationKind, OperationState
+from vai_app.domain.ports import OperationFilter, PageRequest
 
 namespace = Namespace("operations", description="Changes of the world, each from request to end")
-events = Namespace("events", description="What happened")
+
+
+class OperationQuery(PageQuery):
+    """Which operations."""
+
+    state: OperationState | None = None
+    kind: OperationKind | None = None
+    machine: Identifier | None = Field(default=None, description="Id of the machine.")
+    datacenter: Identifier | None = Field(default=None, description="Name or id of a datacenter.")
+    open: bool | None = Field(default=None, description="Not ended yet, or ended.")
+
+
+@dataclass(slots=True)
+class OperationPage:
+    """A page of operations."""
+
+    items: Sequence[OperationView]
+    next_page_token: str | None
 
 
 @namespace.route("")
@@ -29,7 +51,7 @@ class Operations(Confirmed):
             state=query.state,
             kind=query.kind,
             target_id=query.machine,
-            datacenter_id=_datacenter_id(query.datacenter),
+            datacenter_id=datacenter_id(query.datacenter),
             open=query.open,
         )
         page = services().operations.page(wanted, PageRequest(query.page_size, query.page_token))
@@ -88,28 +110,3 @@ class Resending(Confirmed):
     def post(self, operation_id: str) -> Response:
         """Publish the operation's current step again."""
         return accepted(services().controller.resend_operation(context(), operation_id))
-
-
-@events.route("")
-class Events(Confirmed):
-    """All events."""
-
-    @documented(events, 200, EventPage, query=EventQuery, problems=(404,), may="events:read")
-    def get(self) -> Response:
-        """List events, newest first."""
-        query = read_query(EventQuery)
-        wanted = EventFilter(
-            tenant=context().scope,
-            kind=query.kind,
-            operation_id=query.operation,
-            machine_id=query.machine,
-            datacenter_id=_datacenter_id(query.datacenter),
-            since=query.since,
-            until=query.until,
-        )
-        page = services().events.page(wanted, PageRequest(query.page_size, query.page_token))
-        return answer(EventPage([event_view(each) for each in page.items], page.next_token))
-
-
-def _datacenter_id(named: str | None) -> str | None:
-    return services().datacenters.get(named).id if named else None

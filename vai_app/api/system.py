@@ -1,6 +1,8 @@
 """Health, metrics and the description of problems: what needs no token."""
 
 import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flask import Response
 from flask_restx import Namespace, Resource
@@ -10,8 +12,16 @@ from vai_app.api.auth import services
 from vai_app.api.conventions import answer
 from vai_app.api.documentation import before_it_is_read, documented, model_of, problem
 from vai_app.api.metrics import exposition
-from vai_app.api.views import Health
 from vai_app.domain.errors import NotFound, VaiError, all_errors
+
+
+@dataclass(slots=True)
+class Health:
+    """Whether the process, or everything it needs, is well; parts by name."""
+
+    status: str
+    parts: Mapping[str, str]
+
 
 namespace = Namespace("system", path="/", description="Health, metrics and problem types")
 

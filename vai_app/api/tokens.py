@@ -8,7 +8,7 @@ from flask_restx import Namespace
 from pydantic import Field
 
 from vai_app.api.auth import Confirmed, context, services
-from vai_app.api.configuration import Names
+from vai_app.api.configuration.resource import Names
 from vai_app.api.conventions import API, answer
 from vai_app.api.documentation import documented
 from vai_app.api.requests import Body, Identifier, Moment, ObjectName, read_body

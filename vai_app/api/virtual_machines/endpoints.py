@@ -7,10 +7,12 @@ from flask import Response
 from flask_restx import Namespace
 
 from vai_app.api.auth import Confirmed, context, services
-from vai_app.api.conventions import accepted, answer, change_context, datacenter_names
+from vai_app.api.conventions import accepted, answer, change_context, datacenter_id, datacenter_names
 from vai_app.api.documentation import also_answers, documented
 from vai_app.api.explanations import ExplanationView, explanation_view
-from vai_app.api.requests import (
+from vai_app.api.requests import read_body, read_query
+from vai_app.api.views import OperationView
+from vai_app.api.virtual_machines.requests import (
     AdoptBody,
     BatchBody,
     CreationQuery,
@@ -20,10 +22,8 @@ from vai_app.api.requests import (
     PowerBody,
     RenewBody,
     ResizeBody,
-    read_body,
-    read_query,
 )
-from vai_app.api.views import MachinePage, MachineView, OperationView, machine_view
+from vai_app.api.virtual_machines.views import MachinePage, MachineView, machine_view
 from vai_app.domain.ports import MachineFilter, PageRequest
 from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import VirtualMachine
@@ -31,7 +31,6 @@ from vai_app.services.placement import PlacementRequest
 
 namespace = Namespace("virtual-machines", description="Virtual machines, whatever hypervisor they run on")
 batches = Namespace("batches", description="Virtual machines that are placed together")
-
 _REFUSALS = (404, 409)
 _KEY = ("Idempotency-Key",)
 
@@ -44,10 +43,9 @@ class Machines(Confirmed):
     def get(self) -> Response:
         """List machines in order of creation."""
         query = read_query(MachineQuery)
-        datacenter = services().datacenters.get(query.datacenter).id if query.datacenter else None
         wanted = MachineFilter(
             tenant=context().scope,
-            datacenter_id=datacenter,
+            datacenter_id=datacenter_id(query.datacenter),
             state=query.state,
             power=query.power,
             name=query.name,

@@ -5,20 +5,21 @@ from flask_restx import Namespace
 
 from vai_app.api.auth import Confirmed, context, services
 from vai_app.api.conventions import answer, etag, expected_revision
-from vai_app.api.documentation import documented
-from vai_app.api.requests import DatacenterBody, DatacenterChangeBody, InventoryQuery, read_body, read_query
-from vai_app.api.views import (
+from vai_app.api.datacenters.requests import DatacenterBody, DatacenterChangeBody, InventoryQuery
+from vai_app.api.datacenters.views import (
     CapacityView,
     DatacenterList,
     DatacenterView,
     HostList,
     ImageList,
-    Reference,
     capacity_view,
     datacenter_view,
     host_view,
     image_view,
 )
+from vai_app.api.documentation import documented
+from vai_app.api.requests import read_body, read_query
+from vai_app.api.views import Reference
 from vai_app.domain.datacenters import Datacenter, Inventory
 from vai_app.domain.ports import DatacenterChange
 from vai_app.services.datacenter_registry import Registration
@@ -26,7 +27,6 @@ from vai_app.services.datacenter_registry import Registration
 namespace = Namespace("datacenters", description="Datacenters and what they consist of")
 hosts = Namespace("hosts", description="Hosts of all datacenters")
 images = Namespace("images", description="Images and templates of all datacenters")
-
 _PROVIDER = (502, 503, 504)
 
 

@@ -2,21 +2,29 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
 from flask import Response
 from flask_restx import Namespace
+from pydantic import Field, StringConstraints
 
 from vai_app.api.auth import Confirmed, context, services
 from vai_app.api.conventions import accepted, answer, change_context
 from vai_app.api.documentation import documented
-from vai_app.api.requests import SnapshotBody, read_body
+from vai_app.api.requests import Body, read_body
 from vai_app.api.views import OperationView, SizeView, size_view
 from vai_app.domain.snapshots import Snapshot
 
 namespace = Namespace("snapshots", description="Snapshots of virtual machines")
-
 _REFUSALS = (404, 409)
 _KEY = ("Idempotency-Key",)
+SnapshotName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,79}$")]
+
+
+class SnapshotBody(Body):
+    """A snapshot to take."""
+
+    name: SnapshotName | None = Field(default=None, description="Unique among the machine's; none is its time.")
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Datacenters: how they are registered, and what is in them."""
