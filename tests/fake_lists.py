@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from vai_app.domain.errors import InvalidRequest
-from vai_app.domain.ports import LARGEST_PAGE, Page, PageRequest
+from vai_app.domain.ports.paging import LARGEST_PAGE, Page, PageRequest
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from tests.fake_lists import fits, page_of
 from vai_app.domain.errors import NameTaken, NotFound
 from vai_app.domain.identifiers import new_id
 from vai_app.domain.lifetimes import Lifetime
-from vai_app.domain.ports import Changes, MachineFilter, Page, PageRequest
+from vai_app.domain.ports.machines import Changes, MachineFilter
+from vai_app.domain.ports.paging import Page, PageRequest
 from vai_app.domain.virtual_machines import (
     MachineObservation,
     MachineSpec,

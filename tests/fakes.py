@@ -1,4 +1,4 @@
-"""Fakes: every port of ``vai_app/domain/ports.py`` in memory, held to the same contract suite as the real ones."""
+"""Fakes: every port of ``vai_app/domain/ports`` in memory, held to the same contract suite as the real ones."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,16 +24,11 @@ from vai_app.domain.events import Event
 from vai_app.domain.hypervisor import Hypervisor, TaskObservation, TaskState
 from vai_app.domain.operations import REPUBLISH_SECONDS, Operation, OperationState, StepName, problem_of
 from vai_app.domain.policies import ConfigurationDocument, ConfigurationKind
-from vai_app.domain.ports import (
-    DatacenterChange,
-    EventFilter,
-    LeaseLost,
-    OperationFilter,
-    Page,
-    PageRequest,
-    PendingTask,
-    SampleFilter,
-)
+from vai_app.domain.ports.datacenters import DatacenterChange
+from vai_app.domain.ports.events import EventFilter
+from vai_app.domain.ports.operations import LeaseLost, OperationFilter, PendingTask
+from vai_app.domain.ports.paging import Page, PageRequest
+from vai_app.domain.ports.statistics import SampleFilter
 from vai_app.domain.principals import ApiToken
 from vai_app.domain.snapshots import Snapshot
 from vai_app.domain.statistics import Sample

@@ -9,20 +9,14 @@ from vai_app.access.factory import token_clients
 from vai_app.dispatch import QUEUE_OF, CeleryDispatcher
 from vai_app.domain.errors import ServiceUnavailable
 from vai_app.domain.operations import StepName
-from vai_app.domain.ports import (
-    CapacityBook,
-    DatacenterRepository,
-    EventRepository,
-    Hypervisors,
-    LeaseRepository,
-    MachineRepository,
-    OperationRepository,
-    Permissions,
-    SnapshotRepository,
-    StatisticsRepository,
-    TokenRepository,
-    UserDataRepository,
-)
+from vai_app.domain.ports.access import TokenRepository
+from vai_app.domain.ports.capacity import CapacityBook, Permissions
+from vai_app.domain.ports.clock import LeaseRepository
+from vai_app.domain.ports.datacenters import DatacenterRepository, Hypervisors
+from vai_app.domain.ports.events import EventRepository
+from vai_app.domain.ports.machines import MachineRepository, SnapshotRepository, UserDataRepository
+from vai_app.domain.ports.operations import OperationRepository
+from vai_app.domain.ports.statistics import StatisticsRepository
 from vai_app.drivers.pool import HypervisorPool
 from vai_app.services.access import AccessService
 from vai_app.services.batches import AwaitBatch, BatchPlacement, PlaceBatch

@@ -6,7 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.api.installation import API, SMALL, Installation, problem
-from vai_app.domain.ports import MachineFilter, PageRequest
+from vai_app.domain.ports.machines import MachineFilter
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.domain.reservations import tenant_account
 from vai_app.domain.virtual_machines import MachineState
 

@@ -9,7 +9,9 @@ from tests.builders import a_datacenter, a_machine, an_active_machine, an_invent
 from tests.fakes import FakeStore, SettableClock
 from vai_app.domain.datacenters import About, Connection, Reachability
 from vai_app.domain.errors import Conflict, NameTaken, NotFound, PreconditionFailed
-from vai_app.domain.ports import DatacenterChange, MachineFilter, PageRequest
+from vai_app.domain.ports.datacenters import DatacenterChange
+from vai_app.domain.ports.machines import MachineFilter
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.domain.virtual_machines import MachineState
 from vai_app.store import Store
 

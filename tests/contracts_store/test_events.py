@@ -6,7 +6,8 @@ import pytest
 
 from tests.builders import NOW, an_event
 from tests.fakes import FakeStore
-from vai_app.domain.ports import EventFilter, PageRequest
+from vai_app.domain.ports.events import EventFilter
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.store import Store
 
 AnyStore = Store | FakeStore

@@ -11,7 +11,7 @@ from vai_app.domain.capacity import Room
 from vai_app.domain.errors import NameTaken
 from vai_app.domain.hypervisor import NativeTask, TaskObservation, TaskState
 from vai_app.domain.operations import Wait, advance, begin
-from vai_app.domain.ports import PendingTask
+from vai_app.domain.ports.operations import PendingTask
 from vai_app.domain.reservations import Account, Reservation, datastore_account, host_account
 from vai_app.domain.virtual_machines import Mark, Power
 from vai_app.store import Store

@@ -8,7 +8,8 @@ import pytest
 from tests.builders import SMALL, a_machine, an_active_machine, an_observation
 from tests.fakes import FakeStore, SettableClock
 from vai_app.domain.errors import NotFound
-from vai_app.domain.ports import Changes, MachineFilter, PageRequest
+from vai_app.domain.ports.machines import Changes, MachineFilter
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.domain.virtual_machines import MachineObservation, MachineState, Mark, Power, Size, VirtualMachine
 from vai_app.store import Store
 

@@ -9,7 +9,8 @@ from tests.builders import NOW, SMALL, a_machine, a_spec, an_active_machine, an_
 from tests.fakes import FakeStore, SettableClock
 from vai_app.domain.errors import NameTaken, NotFound
 from vai_app.domain.lifetimes import Lifetime, Phase
-from vai_app.domain.ports import MachineFilter, PageRequest
+from vai_app.domain.ports.machines import MachineFilter
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.domain.virtual_machines import Location, MachineState, Mark, Power, Size
 from vai_app.store import Store
 

@@ -25,7 +25,8 @@ from vai_app.domain.operations import (
     begin,
     problem_of,
 )
-from vai_app.domain.ports import LeaseLost, OperationFilter, PageRequest, PendingTask
+from vai_app.domain.ports.operations import LeaseLost, OperationFilter, PendingTask
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.store import Store
 
 AnyStore = Store | FakeStore

@@ -9,7 +9,10 @@ from tests.fakes import FakeStore
 from vai_app.domain.errors import InvalidRequest
 from vai_app.domain.events import Event
 from vai_app.domain.operations import Operation
-from vai_app.domain.ports import LARGEST_PAGE, EventFilter, MachineFilter, OperationFilter, Page, PageRequest
+from vai_app.domain.ports.events import EventFilter
+from vai_app.domain.ports.machines import MachineFilter
+from vai_app.domain.ports.operations import OperationFilter
+from vai_app.domain.ports.paging import LARGEST_PAGE, Page, PageRequest
 from vai_app.domain.virtual_machines import VirtualMachine
 from vai_app.store import Store
 

@@ -10,7 +10,10 @@ from tests.fakes import FakeStore, SettableClock
 from vai_app.domain.errors import MachineBusy, NameTaken
 from vai_app.domain.hypervisor import NativeTask, TaskObservation, TaskState
 from vai_app.domain.operations import Done, StepName, Wait, advance, begin
-from vai_app.domain.ports import EventFilter, LeaseLost, MachineFilter, OperationFilter, PageRequest, PendingTask
+from vai_app.domain.ports.events import EventFilter
+from vai_app.domain.ports.machines import MachineFilter
+from vai_app.domain.ports.operations import LeaseLost, OperationFilter, PendingTask
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.store import Store
 
 AnyStore = Store | FakeStore

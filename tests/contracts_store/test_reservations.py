@@ -15,7 +15,7 @@ from tests.contracts_store.test_races import AnyStore, at_once
 from tests.fake_reservations import InMemoryReservations
 from tests.fakes import SettableClock
 from vai_app.domain.capacity import Room
-from vai_app.domain.ports import ReservationRepository
+from vai_app.domain.ports.capacity import ReservationRepository
 from vai_app.domain.reservations import (
     UNLIMITED,
     Account,

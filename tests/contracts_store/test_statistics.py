@@ -7,7 +7,8 @@ import pytest
 from tests.builders import NOW, a_datacenter, an_active_machine
 from tests.fakes import FakeStore, SettableClock
 from vai_app.domain.identifiers import new_id
-from vai_app.domain.ports import PageRequest, SampleFilter
+from vai_app.domain.ports.paging import PageRequest
+from vai_app.domain.ports.statistics import SampleFilter
 from vai_app.domain.statistics import Metric, Sample
 from vai_app.domain.virtual_machines import MachineState, Power
 from vai_app.store import Store

@@ -1,6 +1,6 @@
 """The embedded store's tokens, by which VAI runs alone."""
 
-from vai_app.domain.ports import TokenRepository
+from vai_app.domain.ports.access import TokenRepository
 from vai_app.domain.principals import Confirmation, digest_of
 
 

@@ -7,7 +7,7 @@ from vai_app.access.introspection import IntrospectionClient
 from vai_app.access.jwt import Issuer, JwtClient
 from vai_app.access.keystone import NAME_CLAIM, ROLES_CLAIM, TENANT_CLAIM, KeystoneClient
 from vai_app.domain.errors import InvalidRequest
-from vai_app.domain.ports import TokenClient, TokenRepository
+from vai_app.domain.ports.access import TokenClient, TokenRepository
 from vai_app.settings import Settings
 
 

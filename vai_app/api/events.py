@@ -14,7 +14,8 @@ from vai_app.api.conventions import answer, datacenter_id
 from vai_app.api.documentation import documented
 from vai_app.api.requests import Identifier, IntervalQuery, read_query
 from vai_app.domain.events import Event
-from vai_app.domain.ports import EventFilter, PageRequest
+from vai_app.domain.ports.events import EventFilter
+from vai_app.domain.ports.paging import PageRequest
 
 namespace = Namespace("events", description="What happened")
 

@@ -15,7 +15,8 @@ from vai_app.api.requests import Identifier, PageQuery, read_query
 from vai_app.api.views import OperationView, operation_view
 from vai_app.domain.errors import NotFound
 from vai_app.domain.operations import OperationKind, OperationState
-from vai_app.domain.ports import OperationFilter, PageRequest
+from vai_app.domain.ports.operations import OperationFilter
+from vai_app.domain.ports.paging import PageRequest
 
 namespace = Namespace("operations", description="Changes of the world, each from request to end")
 

@@ -18,7 +18,7 @@ from pydantic import (
 
 from vai_app.api.json_depth import is_deeper
 from vai_app.domain.errors import InvalidRequest
-from vai_app.domain.ports import LARGEST_PAGE, PAGE_SIZE
+from vai_app.domain.ports.paging import LARGEST_PAGE, PAGE_SIZE
 
 M = TypeVar("M", bound=BaseModel)
 DEEPEST_BODY = 32

@@ -9,7 +9,8 @@ from vai_app.bootstrap import build_services
 from vai_app.cli.output import print_table
 from vai_app.domain.errors import VaiError
 from vai_app.domain.operations import OperationState
-from vai_app.domain.ports import OperationFilter, PageRequest
+from vai_app.domain.ports.operations import OperationFilter
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.domain.principals import Principal
 from vai_app.services.controller import RequestContext
 from vai_app.settings import settings

@@ -7,7 +7,7 @@ from threading import Lock
 from vai_app.domain.datacenters import About, Connection
 from vai_app.domain.errors import Conflict
 from vai_app.domain.hypervisor import Connect, Hypervisor
-from vai_app.domain.ports import DatacenterRepository
+from vai_app.domain.ports.datacenters import DatacenterRepository
 from vai_app.drivers.gate import Gate
 from vai_app.drivers.registry import connector
 from vai_app.telemetry.scrubbing import learn_credentials

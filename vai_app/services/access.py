@@ -13,7 +13,9 @@ from threading import Lock
 from vai_app.domain.errors import Forbidden, InvalidRequest, NotFound, ServiceUnavailable, Unauthenticated
 from vai_app.domain.events import Event
 from vai_app.domain.identifiers import new_id
-from vai_app.domain.ports import Clock, EventRepository, TokenClient, TokenRepository
+from vai_app.domain.ports.access import TokenClient, TokenRepository
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.events import EventRepository
 from vai_app.domain.principals import ApiToken, Confirmation, Principal, digest_of
 
 _REMEMBERED_TOKENS = 10_000

@@ -30,7 +30,9 @@ from vai_app.domain.placement.arrays import CapacityArrays, Mask
 from vai_app.domain.placement.asks import NO_WISH, Elsewhere, PlacementAsk
 from vai_app.domain.placement.batches import BatchProblem, BatchSolver, Seat, seat_batch, seated
 from vai_app.domain.placement.checks import location_of
-from vai_app.domain.ports import CapacityBook, Clock, OperationRepository
+from vai_app.domain.ports.capacity import CapacityBook
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.operations import OperationRepository
 from vai_app.domain.virtual_machines import Location, MachineSpec
 from vai_app.services.arguments import BatchMachine, machines_of, owner_of, plain, roles_of, rules_of
 from vai_app.services.nudge import Nudge

@@ -7,7 +7,10 @@ from datetime import datetime, timedelta
 from vai_app.domain.capacity import Room
 from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.errors import NotFound
-from vai_app.domain.ports import Clock, MachineRepository, OperationRepository, ReservationRepository
+from vai_app.domain.ports.capacity import ReservationRepository
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.machines import MachineRepository
+from vai_app.domain.ports.operations import OperationRepository
 from vai_app.domain.reservations import Reservation, datastore_account, host_account, quota_account, total_of
 from vai_app.domain.virtual_machines import MachineObservation, MachineState, Power, VirtualMachine
 from vai_app.services.resource_manager import accounts_of, seen_in

@@ -26,15 +26,10 @@ from vai_app.domain.operations import (
 )
 from vai_app.domain.placement.asks import NO_WISH, PlacementWish
 from vai_app.domain.placement.batches import BatchRules
-from vai_app.domain.ports import (
-    Clock,
-    DatacenterRepository,
-    Dispatcher,
-    MachineRepository,
-    OperationRepository,
-    SnapshotRepository,
-    UserDataRepository,
-)
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.datacenters import DatacenterRepository
+from vai_app.domain.ports.machines import MachineRepository, SnapshotRepository, UserDataRepository
+from vai_app.domain.ports.operations import Dispatcher, OperationRepository
 from vai_app.domain.principals import Principal
 from vai_app.domain.snapshots import MOST_SNAPSHOTS, Snapshot
 from vai_app.domain.virtual_machines import (

@@ -8,13 +8,9 @@ from vai_app.domain.datacenters import About, Connection, Datacenter, PlacementS
 from vai_app.domain.errors import ProviderError
 from vai_app.domain.events import Event
 from vai_app.domain.identifiers import new_id
-from vai_app.domain.ports import (
-    Clock,
-    DatacenterChange,
-    DatacenterRepository,
-    EventRepository,
-    Hypervisors,
-)
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.datacenters import DatacenterChange, DatacenterRepository, Hypervisors
+from vai_app.domain.ports.events import EventRepository
 from vai_app.domain.statistics import StatisticsSettings
 from vai_app.services.controller import RequestContext
 

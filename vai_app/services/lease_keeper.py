@@ -11,7 +11,7 @@ from threading import Condition, Thread
 
 from vai_app.domain.errors import ServiceUnavailable
 from vai_app.domain.operations import Operation
-from vai_app.domain.ports import OperationRepository
+from vai_app.domain.ports.operations import OperationRepository
 
 log = logging.getLogger(__name__)
 

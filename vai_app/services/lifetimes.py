@@ -9,7 +9,9 @@ from vai_app.domain.events import Event
 from vai_app.domain.identifiers import derived_id, new_id
 from vai_app.domain.lifetimes import Lifetime, Phase
 from vai_app.domain.policies import MachineAsk
-from vai_app.domain.ports import Clock, EventRepository, MachineRepository
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.events import EventRepository
+from vai_app.domain.ports.machines import MachineRepository
 from vai_app.domain.virtual_machines import MachineState, VirtualMachine
 from vai_app.services.controller import AUTONOMOUS, Controller, RequestContext, require_managed
 from vai_app.services.policy_manager import RENEW, PolicyManager

@@ -4,7 +4,7 @@ import logging
 
 from vai_app.domain.errors import ServiceUnavailable
 from vai_app.domain.operations import StepName
-from vai_app.domain.ports import Dispatcher, OperationRepository
+from vai_app.domain.ports.operations import Dispatcher, OperationRepository
 
 log = logging.getLogger(__name__)
 

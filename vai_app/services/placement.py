@@ -29,7 +29,9 @@ from vai_app.domain.placement.explanation import (
     refusal,
     smallest_change,
 )
-from vai_app.domain.ports import CapacityBook, DatacenterRepository, MachineRepository, Permissions
+from vai_app.domain.ports.capacity import CapacityBook, Permissions
+from vai_app.domain.ports.datacenters import DatacenterRepository
+from vai_app.domain.ports.machines import MachineRepository
 from vai_app.domain.virtual_machines import Location, MachineSpec
 from vai_app.services.arguments import owner_of, plain, roles_of, shortages_of, spec_of, wish_of
 from vai_app.services.steps import Step, datacenter_of

@@ -44,7 +44,9 @@ from vai_app.domain.policies import (
     is_pattern,
     strictest,
 )
-from vai_app.domain.ports import Clock, ConfigurationRepository, EventRepository
+from vai_app.domain.ports.access import ConfigurationRepository
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.events import EventRepository
 from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import MachineSpec, Size
 from vai_app.services.policy_engine import PolicyEngine

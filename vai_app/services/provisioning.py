@@ -20,7 +20,9 @@ from vai_app.domain.operations import Done, Fail, Operation, Outcome, Retreat, S
 from vai_app.domain.placement.asks import Shortage
 from vai_app.domain.placement.checks import CheckName
 from vai_app.domain.placement.moves import target_of_move
-from vai_app.domain.ports import CapacityBook, Hypervisors, MachineRepository, UserDataRepository
+from vai_app.domain.ports.capacity import CapacityBook
+from vai_app.domain.ports.datacenters import Hypervisors
+from vai_app.domain.ports.machines import MachineRepository, UserDataRepository
 from vai_app.domain.virtual_machines import MachineObservation, Making, Mark, Power, PowerAction
 from vai_app.services.arguments import SHORT, action_of, candidates_of, owner_of, plain, shortages_of, size_of, spec_of
 from vai_app.services.steps import ASKED_AT_ATTEMPT, NativeStep, datacenter_of, error_of, look_again

@@ -8,7 +8,7 @@ from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.errors import QuotaExceeded
 from vai_app.domain.placement.asks import PlacementAsk
 from vai_app.domain.placement.checks import Check, CheckName
-from vai_app.domain.ports import ReservationRepository
+from vai_app.domain.ports.capacity import ReservationRepository
 from vai_app.domain.reservations import Amounts, Owner, tenant_account, total_of
 from vai_app.services.policy_manager import PolicyManager
 

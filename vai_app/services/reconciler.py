@@ -9,15 +9,11 @@ from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.errors import MachineBusy, ProviderBusy, ProviderError, VaiError
 from vai_app.domain.events import Event
 from vai_app.domain.identifiers import new_id
-from vai_app.domain.ports import (
-    Changes,
-    Clock,
-    DatacenterRepository,
-    EventRepository,
-    Hypervisors,
-    MachineRepository,
-    OperationRepository,
-)
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.datacenters import DatacenterRepository, Hypervisors
+from vai_app.domain.ports.events import EventRepository
+from vai_app.domain.ports.machines import Changes, MachineRepository
+from vai_app.domain.ports.operations import OperationRepository
 from vai_app.domain.virtual_machines import MachineObservation, MachineState, VirtualMachine
 from vai_app.services.capacity_review import CapacityReview
 from vai_app.services.controller import AUTONOMOUS, Controller

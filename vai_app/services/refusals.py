@@ -10,7 +10,8 @@ from prometheus_client import Counter
 from vai_app.domain.errors import VaiError
 from vai_app.domain.events import Event
 from vai_app.domain.identifiers import new_id
-from vai_app.domain.ports import Clock, EventRepository
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.events import EventRepository
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,9 @@ from vai_app.domain.capacity import DatacenterCapacity, DatastoreCapacity, HostC
 from vai_app.domain.consumption import Consumption, Period, consumed
 from vai_app.domain.datacenters import Datacenter, Datastore, Host, PlacementSettings
 from vai_app.domain.errors import CapacityShort
-from vai_app.domain.ports import Clock, DatacenterRepository, ReservationRepository
+from vai_app.domain.ports.capacity import ReservationRepository
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.datacenters import DatacenterRepository
 from vai_app.domain.reservations import (
     Account,
     AccountMissing,

@@ -7,7 +7,9 @@ from vai_app.domain.errors import Conflict, NotFound, ProviderBusy
 from vai_app.domain.hypervisor import Capability, Hypervisor, NativeTask, TaskState
 from vai_app.domain.identifiers import derived_id
 from vai_app.domain.operations import Done, Operation, Outcome, StepName, Wait
-from vai_app.domain.ports import CapacityBook, Hypervisors, MachineRepository, SnapshotRepository
+from vai_app.domain.ports.capacity import CapacityBook
+from vai_app.domain.ports.datacenters import Hypervisors
+from vai_app.domain.ports.machines import MachineRepository, SnapshotRepository
 from vai_app.domain.snapshots import Snapshot, SnapshotObservation
 from vai_app.domain.virtual_machines import Making, Power, PowerAction
 from vai_app.services.arguments import owner_of, snapshot_id_of, snapshot_name_of

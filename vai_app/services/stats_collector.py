@@ -8,14 +8,10 @@ from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.errors import ServiceUnavailable, VaiError
 from vai_app.domain.hypervisor import Capability
 from vai_app.domain.identifiers import new_id
-from vai_app.domain.ports import (
-    Clock,
-    DatacenterRepository,
-    Hypervisors,
-    LeaseRepository,
-    MachineRepository,
-    StatisticsRepository,
-)
+from vai_app.domain.ports.clock import Clock, LeaseRepository
+from vai_app.domain.ports.datacenters import DatacenterRepository, Hypervisors
+from vai_app.domain.ports.machines import MachineRepository
+from vai_app.domain.ports.statistics import StatisticsRepository
 from vai_app.domain.statistics import sample_of
 
 log = logging.getLogger(__name__)

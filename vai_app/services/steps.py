@@ -10,7 +10,7 @@ from typing import ClassVar
 from vai_app.domain.errors import NotFound, VaiError, error_from
 from vai_app.domain.hypervisor import Hypervisor, NativeTask, TaskObservation, TaskState
 from vai_app.domain.operations import AwaitedTask, Done, Operation, Outcome, StepName, Wait, outcome_of_error
-from vai_app.domain.ports import Hypervisors
+from vai_app.domain.ports.datacenters import Hypervisors
 
 # The watcher sees a native task's end at once. This is how soon a step looks itself, should there be no watcher.
 _LOOK_AGAIN_SECONDS = 15.0

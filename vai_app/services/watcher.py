@@ -12,12 +12,9 @@ from time import monotonic
 
 from vai_app.domain.datacenters import Datacenter
 from vai_app.domain.errors import ServiceUnavailable, VaiError
-from vai_app.domain.ports import (
-    DatacenterRepository,
-    Hypervisors,
-    LeaseRepository,
-    OperationRepository,
-)
+from vai_app.domain.ports.clock import LeaseRepository
+from vai_app.domain.ports.datacenters import DatacenterRepository, Hypervisors
+from vai_app.domain.ports.operations import OperationRepository
 from vai_app.services.nudge import Nudge
 from vai_app.services.reconciler import Reconciler
 

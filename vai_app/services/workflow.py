@@ -26,7 +26,9 @@ from vai_app.domain.operations import (
     keep_claim,
     outcome_of_error,
 )
-from vai_app.domain.ports import Clock, EventRepository, LeaseLost, OperationRepository
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.events import EventRepository
+from vai_app.domain.ports.operations import LeaseLost, OperationRepository
 from vai_app.services.lease_keeper import LeaseKeeper
 from vai_app.services.nudge import Nudge
 from vai_app.services.steps import Step

@@ -1,4 +1,4 @@
-"""The store: everything that VAI remembers, in MongoDB, behind the repositories of ``domain/ports.py``."""
+"""The store: everything that VAI remembers, in MongoDB, behind the repositories of ``domain/ports``."""
 
 from vai_app.store.store import Store, open_store
 

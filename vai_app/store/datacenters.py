@@ -13,7 +13,8 @@ from pymongo.errors import DuplicateKeyError
 
 from vai_app.domain.datacenters import About, Connection, Datacenter, Inventory, Reachability
 from vai_app.domain.errors import Conflict, NameTaken, NotFound, PreconditionFailed
-from vai_app.domain.ports import Clock, DatacenterChange
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.datacenters import DatacenterChange
 from vai_app.store.codec import Codec, to_stored
 from vai_app.store.documents import DatacenterDocument, MachineDocument, collection_of
 from vai_app.store.encryption import Cipher

@@ -7,7 +7,8 @@ from pymongo import ReplaceOne
 from pymongo.collection import Collection
 
 from vai_app.domain.events import Event
-from vai_app.domain.ports import EventFilter, Page, PageRequest
+from vai_app.domain.ports.events import EventFilter
+from vai_app.domain.ports.paging import Page, PageRequest
 from vai_app.store.codec import Codec
 from vai_app.store.documents import ArchivedEventDocument, EventDocument, collection_of
 from vai_app.store.errors import translated

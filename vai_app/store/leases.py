@@ -6,7 +6,7 @@ from typing import Any
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
-from vai_app.domain.ports import Clock
+from vai_app.domain.ports.clock import Clock
 from vai_app.store.documents import LeaseDocument, collection_of
 from vai_app.store.errors import translated
 

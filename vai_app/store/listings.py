@@ -15,7 +15,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
 from vai_app.domain.identifiers import new_id
-from vai_app.domain.ports import Changes
+from vai_app.domain.ports.machines import Changes
 from vai_app.domain.virtual_machines import (
     MachineObservation,
     MachineSpec,

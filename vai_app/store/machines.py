@@ -11,7 +11,9 @@ from pymongo.errors import DuplicateKeyError
 
 from vai_app.domain.errors import NameTaken, NotFound
 from vai_app.domain.lifetimes import Lifetime
-from vai_app.domain.ports import Changes, Clock, MachineFilter, Page, PageRequest
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.machines import Changes, MachineFilter
+from vai_app.domain.ports.paging import Page, PageRequest
 from vai_app.domain.virtual_machines import (
     MachineObservation,
     MachineState,

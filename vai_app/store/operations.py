@@ -12,7 +12,9 @@ from pymongo.errors import DuplicateKeyError
 from vai_app.domain.errors import Conflict, IdempotencyKeyReused, MachineBusy, NotFound
 from vai_app.domain.hypervisor import TaskObservation, TaskState
 from vai_app.domain.operations import REPUBLISH_SECONDS, Operation, OperationState, StepName, problem_of
-from vai_app.domain.ports import Clock, LeaseLost, OperationFilter, Page, PageRequest, PendingTask
+from vai_app.domain.ports.clock import Clock
+from vai_app.domain.ports.operations import LeaseLost, OperationFilter, PendingTask
+from vai_app.domain.ports.paging import Page, PageRequest
 from vai_app.store.codec import Codec, to_stored
 from vai_app.store.documents import ONE_OPEN_OPERATION, OperationDocument, collection_of
 from vai_app.store.errors import translated

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pymongo.collection import Collection
 
 from vai_app.domain.errors import InvalidRequest
-from vai_app.domain.ports import LARGEST_PAGE, Page, PageRequest
+from vai_app.domain.ports.paging import LARGEST_PAGE, Page, PageRequest
 
 T = TypeVar("T")
 

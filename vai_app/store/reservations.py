@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from vai_app.domain.capacity import Room
 from vai_app.domain.consumption import Held
-from vai_app.domain.ports import Clock
+from vai_app.domain.ports.clock import Clock
 from vai_app.domain.reservations import (
     DIMENSIONS,
     Account,

@@ -6,7 +6,8 @@ from typing import Any
 
 from pymongo.collection import Collection
 
-from vai_app.domain.ports import Page, PageRequest, SampleFilter
+from vai_app.domain.ports.paging import Page, PageRequest
+from vai_app.domain.ports.statistics import SampleFilter
 from vai_app.domain.statistics import Sample
 from vai_app.store.codec import Codec
 from vai_app.store.documents import SampleDocument, collection_of

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vai_app.domain.ports import Clock
+from vai_app.domain.ports.clock import Clock
 from vai_app.store import connection
 from vai_app.store.configuration import MongoConfiguration
 from vai_app.store.datacenters import MongoDatacenters

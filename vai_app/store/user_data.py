@@ -5,7 +5,7 @@ from typing import Any
 
 from pymongo.collection import Collection
 
-from vai_app.domain.ports import Clock
+from vai_app.domain.ports.clock import Clock
 from vai_app.store.documents import UserDataDocument, collection_of
 from vai_app.store.encryption import Cipher
 from vai_app.store.errors import translated

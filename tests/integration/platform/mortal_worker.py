@@ -15,7 +15,7 @@ from typing import Any
 from vai_app.bootstrap import build_services
 from vai_app.dispatch import CeleryDispatcher
 from vai_app.domain.operations import StepName
-from vai_app.domain.ports import Hypervisors
+from vai_app.domain.ports.datacenters import Hypervisors
 from vai_app.settings import Settings
 
 _SEEN_IN_THE_DATABASE = (

@@ -17,7 +17,7 @@ from tests.lab.access_service import AUDIENCE, CLIENT, AccessServicePeer
 from vai_app.access.embedded import EmbeddedClient
 from vai_app.access.factory import token_clients
 from vai_app.domain.errors import InvalidRequest, ServiceUnavailable, Unauthenticated
-from vai_app.domain.ports import TokenClient
+from vai_app.domain.ports.access import TokenClient
 from vai_app.domain.principals import Principal
 from vai_app.services.access import AccessService
 from vai_app.settings import Settings

@@ -11,7 +11,9 @@ from tests.fakes import FakeStore, RecordingDispatcher, SettableClock
 from vai_app.domain.errors import Conflict
 from vai_app.domain.lifetimes import Lifetime, Phase
 from vai_app.domain.operations import Operation
-from vai_app.domain.ports import EventFilter, OperationFilter, PageRequest
+from vai_app.domain.ports.events import EventFilter
+from vai_app.domain.ports.operations import OperationFilter
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.domain.virtual_machines import VirtualMachine
 from vai_app.services.controller import Controller, RequestContext
 from vai_app.services.lifetimes import Lifetimes

@@ -21,7 +21,7 @@ from vai_app.api.documentation import documented
 from vai_app.api.requests import read_body, read_query
 from vai_app.api.views import Reference
 from vai_app.domain.datacenters import Datacenter, Inventory
-from vai_app.domain.ports import DatacenterChange
+from vai_app.domain.ports.datacenters import DatacenterChange
 from vai_app.services.datacenter_registry import Registration
 
 namespace = Namespace("datacenters", description="Datacenters and what they consist of")

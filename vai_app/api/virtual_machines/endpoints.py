@@ -24,7 +24,8 @@ from vai_app.api.virtual_machines.requests import (
     ResizeBody,
 )
 from vai_app.api.virtual_machines.views import MachinePage, MachineView, machine_view
-from vai_app.domain.ports import MachineFilter, PageRequest
+from vai_app.domain.ports.machines import MachineFilter
+from vai_app.domain.ports.paging import PageRequest
 from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import VirtualMachine
 from vai_app.services.placement import PlacementRequest

@@ -10,7 +10,8 @@ from vai_app.api.auth import Confirmed, context, services
 from vai_app.api.conventions import answer
 from vai_app.api.documentation import documented
 from vai_app.api.requests import IntervalQuery, read_query
-from vai_app.domain.ports import PageRequest, SampleFilter
+from vai_app.domain.ports.paging import PageRequest
+from vai_app.domain.ports.statistics import SampleFilter
 from vai_app.domain.statistics import Metric, Sample
 
 namespace = Namespace("statistics", description="What virtual machines use")

@@ -1,0 +1,1 @@
+"""Ports: what services need from outside, as protocols. ``store``, ``dispatch`` and ``drivers`` provide them."""
