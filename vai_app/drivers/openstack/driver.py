@@ -1,45 +1,35 @@
 """OpenStack behind the driver contract."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from time import monotonic
 
 from vai_app.domain.datacenters import About, Connection, Inventory
-from vai_app.domain.errors import Conflict, HostUnavailable, InvalidRequest, NotFound, ProviderBusy, ProviderForbidden
+from vai_app.domain.errors import Conflict, NotFound, ProviderBusy
 from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, NativeTask, TaskObservation
 from vai_app.domain.snapshots import SnapshotObservation
 from vai_app.domain.statistics import Metric, Reading
 from vai_app.domain.virtual_machines import MachineObservation, MachineSpec, Mark, Power, PowerAction, Size
+from vai_app.drivers.openstack.catalog import Catalog
 from vai_app.drivers.openstack.mapping import (
     DELETED,
     HOST,
     RESIZED,
-    Flavor,
     Row,
-    choose_flavor,
-    flavor_of,
-    host_of,
-    image_of,
     is_busy,
     mark_in,
     marking,
-    network_of,
     observation_of,
     power_of,
-    quota_of,
 )
 from vai_app.drivers.openstack.options import parse_options
 from vai_app.drivers.openstack.projects import ProjectsHypervisor
 from vai_app.drivers.openstack.session import Session
-from vai_app.drivers.openstack.snapshots import ServerSnapshots, is_snapshot
+from vai_app.drivers.openstack.snapshots import ServerSnapshots
 from vai_app.drivers.openstack.statistics import reading_of
 from vai_app.drivers.openstack.tasks import TaskWatch, Verb, ask
 from vai_app.drivers.openstack.volumes import RootVolumes, is_on_volume
 
-# An image or network that got another's name is noticed this late.
-_REMEMBER_SECONDS = 300.0
 _ACTIONS: dict[PowerAction, tuple[Row, str]] = {
     PowerAction.START: ({"os-start": None}, "ACTIVE"),
     PowerAction.STOP: ({"os-stop": None}, "SHUTOFF"),
@@ -87,13 +77,12 @@ class OpenStackHypervisor(Hypervisor):
         """Check the settings; call nobody."""
         self._options = parse_options(connection.options)
         self._session = Session(connection, self._options)
+        self._catalog = Catalog(self._session)
         self._tasks = TaskWatch(self._session)
         self._snapshots = ServerSnapshots(self._session)
         self._volumes = RootVolumes(self._session)
         if self._options.boot_from_volume:
             self.capabilities = self.capabilities - {Capability.SNAPSHOT} | {Capability.CHOOSE_DISK}
-        self._names: dict[str, tuple[float, dict[str, set[str]]]] = {}
-        self._flavors: tuple[float, list[Flavor]] = (0.0, [])
 
     def observe_capabilities(self) -> frozenset[Capability]:
         """Return what the account's roles allow: hosts are an administrator's."""
@@ -118,7 +107,7 @@ class OpenStackHypervisor(Hypervisor):
             raise NotFound("An OpenStack machine is made from an image, and none was named.")
         server = {
             "name": spec.name,
-            **self._disk(self._named("image", spec.image), spec.size),
+            **self._disk(self._catalog.named("image", spec.image), spec.size),
             "metadata": marking(mark),
             "tags": [mark.token],
             "networks": self._networks(spec),
@@ -138,8 +127,8 @@ class OpenStackHypervisor(Hypervisor):
     def _disk(self, image: str, size: Size) -> Row:
         """Return flavor and disk of a new server: the flavor's, or a volume of any size."""
         if not self._options.boot_from_volume:
-            return {"imageRef": image, "flavorRef": choose_flavor(self._known_flavors(), size).ref}
-        flavor = choose_flavor(self._known_flavors(), replace(size, disk_gib=0))
+            return {"imageRef": image, "flavorRef": self._catalog.flavor_for(size).ref}
+        flavor = self._catalog.flavor_for(replace(size, disk_gib=0))
         return {"flavorRef": flavor.ref, "block_device_mapping_v2": [self._volumes.wanted(image, size.disk_gib)]}
 
     def find_by_token(self, token: str) -> MachineObservation | None:
@@ -184,7 +173,7 @@ class OpenStackHypervisor(Hypervisor):
             if wanted.disk_gib > now.disk_gib:
                 return ask(Verb.EXTEND, ref, self._volumes.grow(server, wanted.disk_gib))
             wanted = replace(wanted, disk_gib=0)
-        flavor = choose_flavor(self._known_flavors(), wanted)
+        flavor = self._catalog.flavor_for(wanted)
         if not was_asked:
             self._session.post("compute", f"/servers/{ref}/action", {"resize": {"flavorRef": flavor.ref}})
         return ask(Verb.RESIZE, ref, flavor.name)
@@ -197,7 +186,7 @@ class OpenStackHypervisor(Hypervisor):
         power = _on_or_off(server, "moves")
         if server.get(HOST) == host:
             return None
-        target = self._service_of(host)["host"]
+        target = self._catalog.service_of(host)["host"]
         live: Row = {"os-migrateLive": {"host": target, "block_migration": "auto"}}
         body: Row = live if power is Power.ON else {"migrate": {"host": target}}
         self._session.post("compute", f"/servers/{ref}/action", body)
@@ -209,8 +198,8 @@ class OpenStackHypervisor(Hypervisor):
         now = server.get(HOST)
         if now == host:
             return None
-        target = self._service_of(host)["host"]
-        source = self._hypervisor(str(now))
+        target = self._catalog.service_of(host)["host"]
+        source = self._catalog.hypervisor(str(now))
         if source["state"] == "up":
             raise Conflict(f"Host {now} answers Nova: move the machine, it need not be evacuated.")
         self._session.put("compute", f"/os-services/{source['service']['id']}", {"forced_down": True})
@@ -266,21 +255,8 @@ class OpenStackHypervisor(Hypervisor):
         return self._tasks.wait(refs, timeout_seconds)
 
     def observe_inventory(self) -> Inventory:
-        """Read quota, images, networks and, where the account may see them, hosts with what Placement counts."""
-        hosts: list[Row] = []
-        if self._session.is_administrator:
-            hosts = list(self._session.pages("compute", "/os-hypervisors/detail", "hypervisors"))
-        counted = self._counted() if hosts else {}
-        limits = self._session.get("compute", "/limits")["limits"]["absolute"]
-        nothing: tuple[dict[str, Row], dict[str, int]] = ({}, {})
-        return Inventory(
-            hosts=tuple(host_of(row, *counted.get(row["hypervisor_hostname"], nothing)) for row in hosts),
-            networks=tuple(network_of(row) for row in self._session.pages("network", "/networks", "networks")),
-            images=tuple(
-                image_of(row) for row in self._session.pages("image", "/images", "images") if not is_snapshot(row)
-            ),
-            quota=quota_of(limits),
-        )
+        """Read what the cloud has."""
+        return self._catalog.inventory()
 
     def _diagnosed(self, ref: str) -> Reading | None:
         try:
@@ -312,20 +288,6 @@ class OpenStackHypervisor(Hypervisor):
             raise ProviderBusy("The machine is still being made.")
         return server
 
-    def _service_of(self, host: str) -> Row:
-        """Return the service of a host that can take machines: id and name. Raises NotFound, HostUnavailable."""
-        row = self._hypervisor(host)
-        if row["state"] != "up":
-            raise HostUnavailable(f"Host {host} does not answer Nova. Choose another, or bring it up.")
-        service: Row = row["service"]
-        return service
-
-    def _hypervisor(self, host: str) -> Row:
-        for row in self._session.pages("compute", "/os-hypervisors/detail", "hypervisors"):
-            if row["hypervisor_hostname"] == host:
-                return row
-        raise NotFound(f"There is no host {host!r} in this cloud.")
-
     def _resting(self, ref: str) -> Row:
         """Return a server that Nova does nothing with: what it does may have been asked for, and its answer lost."""
         server = self._built(ref)
@@ -336,50 +298,7 @@ class OpenStackHypervisor(Hypervisor):
     def _networks(self, spec: MachineSpec) -> str | list[Row]:
         names = spec.networks or ((self._options.default_network,) if self._options.default_network else ())
         fixed = {each.network: {"fixed_ip": each.address} for each in spec.fixed_addresses}
-        return [{"uuid": self._named("network", name), **fixed.get(name, {})} for name in names] or "none"
-
-    def _known_flavors(self) -> list[Flavor]:
-        at, flavors = self._flavors
-        if not flavors or monotonic() - at > _REMEMBER_SECONDS:
-            flavors = [flavor_of(row) for row in self._session.pages("compute", "/flavors/detail", "flavors")]
-            self._flavors = (monotonic(), flavors)
-        return flavors
-
-    def _named(self, what: str, wanted: str) -> str:
-        """Return the id of an image or network by name or id; a name that is not remembered is looked up anew.
-
-        Raises NotFound, and InvalidRequest for a name that more than one of them has.
-        """
-        at, known = self._names.get(what, (0.0, {}))
-        if wanted not in known or monotonic() - at > _REMEMBER_SECONDS:
-            path, key = {"image": ("/images", "images"), "network": ("/networks", "networks")}[what]
-            known = defaultdict(set)
-            for row in self._session.pages(what, path, key):
-                known[row["id"]].add(row["id"])
-                if not is_snapshot(row):
-                    known[row["name"]].add(row["id"])
-            self._names[what] = (monotonic(), known)
-        if wanted not in known:
-            raise NotFound(f"The cloud has no {what} {wanted!r}. 'vai datacenter inventory' lists what it has.")
-        if len(known[wanted]) > 1:
-            ids = ", ".join(sorted(known[wanted]))
-            raise InvalidRequest(f"The cloud has {len(known[wanted])} {what}s named {wanted!r}. Give one's id: {ids}.")
-        (found,) = known[wanted]
-        return found
-
-    def _counted(self) -> dict[str, tuple[dict[str, Row], dict[str, int]]]:
-        """Return Placement's inventories and usages by the host's name; nothing where the account may not ask."""
-        try:
-            providers = self._session.get("placement", "/resource_providers")["resource_providers"]
-        except ProviderForbidden:
-            return {}
-        return {
-            each["name"]: (
-                self._session.get("placement", f"/resource_providers/{each['uuid']}/inventories")["inventories"],
-                self._session.get("placement", f"/resource_providers/{each['uuid']}/usages")["usages"],
-            )
-            for each in providers
-        }
+        return [{"uuid": self._catalog.named("network", name), **fixed.get(name, {})} for name in names] or "none"
 
 
 def _on_or_off(server: Row, does: str) -> Power:
