@@ -10,6 +10,7 @@ from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, Nat
 from vai_app.domain.snapshots import SnapshotObservation
 from vai_app.domain.statistics import Metric, Reading
 from vai_app.domain.virtual_machines import MachineObservation, MachineSpec, Mark, Power, PowerAction, Size
+from vai_app.drivers.openstack.asked import Verb, ask
 from vai_app.drivers.openstack.catalog import Catalog
 from vai_app.drivers.openstack.mapping import (
     DELETED,
@@ -27,7 +28,7 @@ from vai_app.drivers.openstack.projects import ProjectsHypervisor
 from vai_app.drivers.openstack.session import Session
 from vai_app.drivers.openstack.snapshots import ServerSnapshots
 from vai_app.drivers.openstack.statistics import reading_of
-from vai_app.drivers.openstack.tasks import TaskWatch, Verb, ask
+from vai_app.drivers.openstack.tasks import TaskWatch
 from vai_app.drivers.openstack.volumes import RootVolumes, is_on_volume
 
 _ACTIONS: dict[PowerAction, tuple[Row, str]] = {

@@ -10,8 +10,8 @@ from vai_app.domain.hypervisor import Capability, CreateRequest, Hypervisor, Nat
 from vai_app.domain.snapshots import SnapshotObservation
 from vai_app.domain.statistics import Metric, Reading
 from vai_app.domain.virtual_machines import MachineObservation, Mark, PowerAction, Size
+from vai_app.drivers.openstack.asked import read_ref
 from vai_app.drivers.openstack.options import parse_options, password_credentials
-from vai_app.drivers.openstack.tasks import read_ref
 
 _MOST_REMEMBERED = 100_000
 

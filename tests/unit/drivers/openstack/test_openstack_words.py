@@ -26,9 +26,9 @@ from vai_app.domain.errors import (
     VaiError,
 )
 from vai_app.domain.virtual_machines import Size
+from vai_app.drivers.openstack.asked import Asked, Verb, ask, read_ref
 from vai_app.drivers.openstack.faults import error_of, error_of_fault, translated
 from vai_app.drivers.openstack.mapping import Flavor, choose_flavor, quota_of
-from vai_app.drivers.openstack.tasks import Asked, Verb, ask, read_ref
 
 
 def _answer(status: int, said: Any = None, **headers: str) -> Response:

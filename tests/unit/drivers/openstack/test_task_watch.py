@@ -6,8 +6,9 @@ from typing import Any
 
 from vai_app.domain.errors import CapacityShort, NotFound, ProviderError, ProviderUnavailable, VaiError
 from vai_app.domain.hypervisor import TaskObservation, TaskState
+from vai_app.drivers.openstack.asked import Asked, Verb, ask
 from vai_app.drivers.openstack.mapping import HOST
-from vai_app.drivers.openstack.tasks import Asked, TaskWatch, Verb, ask
+from vai_app.drivers.openstack.tasks import TaskWatch
 
 _LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 
