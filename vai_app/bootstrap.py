@@ -18,6 +18,7 @@ from vai_app.domain.ports.machines import MachineRepository, SnapshotRepository,
 from vai_app.domain.ports.operations import OperationRepository
 from vai_app.domain.ports.statistics import StatisticsRepository
 from vai_app.drivers.pool import HypervisorPool
+from vai_app.services.acceptance import Acceptance
 from vai_app.services.access import AccessService
 from vai_app.services.batches import AwaitBatch, BatchPlacement, PlaceBatch
 from vai_app.services.capacity_review import CapacityReview
@@ -133,8 +134,14 @@ def build_services(settings: Settings, dispatcher: CeleryDispatcher | None = Non
         user_data=store.user_data,
         snapshots=store.snapshots,
         policies=policies,
+        acceptance=Acceptance(
+            operations=store.operations,
+            policies=policies,
+            nudge=nudge,
+            clock=utc_now,
+            deadline_seconds=settings.operation_deadline_seconds,
+        ),
         clock=utc_now,
-        deadline_seconds=settings.operation_deadline_seconds,
     )
     reconciler = Reconciler(
         hypervisors=hypervisors,

@@ -10,7 +10,7 @@ from flask_restx import Resource
 from vai_app.api.envelope import correlation_id_of
 from vai_app.bootstrap import Services
 from vai_app.domain.errors import NotFound
-from vai_app.services.controller import RequestContext
+from vai_app.services.acceptance import RequestContext
 
 F = TypeVar("F", bound=Callable[..., Any])
 

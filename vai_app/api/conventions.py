@@ -13,7 +13,7 @@ from vai_app.api.auth import context, services
 from vai_app.api.views import OperationView, operation_view
 from vai_app.domain.errors import InvalidRequest, NotFound, PreconditionRequired
 from vai_app.domain.operations import Operation
-from vai_app.services.controller import RequestContext
+from vai_app.services.acceptance import RequestContext
 
 API = "/api/v1"
 JSON = "application/json"

@@ -12,7 +12,7 @@ from vai_app.domain.operations import OperationState
 from vai_app.domain.ports.operations import OperationFilter
 from vai_app.domain.ports.paging import PageRequest
 from vai_app.domain.principals import Principal
-from vai_app.services.controller import RequestContext
+from vai_app.services.acceptance import RequestContext
 from vai_app.settings import settings
 
 

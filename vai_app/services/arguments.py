@@ -12,7 +12,15 @@ from vai_app.domain.operations import Operation
 from vai_app.domain.placement.asks import Elsewhere, PlacementWish, Scope, Shortage
 from vai_app.domain.placement.batches import BatchRules
 from vai_app.domain.reservations import Owner
-from vai_app.domain.virtual_machines import FixedAddress, Location, MachineSpec, PowerAction, Size
+from vai_app.domain.virtual_machines import (
+    FixedAddress,
+    Location,
+    MachineSpec,
+    MachineState,
+    PowerAction,
+    Size,
+    VirtualMachine,
+)
 
 SHORT = "short"
 """In the memo of a creation: the datacenters that refused to make the machine."""
@@ -129,3 +137,18 @@ def action_of(operation: Operation) -> PowerAction:
 def candidates_of(operation: Operation) -> list[Location]:
     """Return the locations that placement chose, best first."""
     return [Location(**location) for location in operation.memo["locations"]]
+
+
+def machine_of(operation: Operation, spec: MachineSpec) -> VirtualMachine:
+    """Return the record of the machine that a creation is to make."""
+    return VirtualMachine(
+        id=operation.target_id,
+        name=spec.name,
+        tenant=operation.tenant,
+        datacenter_id=operation.datacenter_id or "",
+        state=MachineState.REQUESTED,
+        spec=spec,
+        created_at=operation.created_at,
+        labels=dict(operation.arguments.get("labels", {})),
+        lifetime=lifetime_of(operation, spec),
+    )

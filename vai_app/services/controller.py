@@ -3,20 +3,16 @@
 It never calls a hypervisor. What it answers is the operation; what becomes of it is the workflow's.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from vai_app.domain.datacenters import Datacenter
-from vai_app.domain.errors import Conflict, NameTaken, NotFound, VaiError
+from vai_app.domain.errors import Conflict, NameTaken, NotFound
 from vai_app.domain.hypervisor import Capability
 from vai_app.domain.identifiers import new_id
 from vai_app.domain.operations import (
-    REPUBLISH_SECONDS,
     Done,
     Operation,
     OperationKind,
@@ -41,29 +37,12 @@ from vai_app.domain.virtual_machines import (
     Size,
     VirtualMachine,
 )
-from vai_app.services.arguments import BatchMachine, lifetime_of, plain, spec_of
+from vai_app.services.acceptance import AUTONOMOUS, CREATIONS, Acceptance, RequestContext
+from vai_app.services.arguments import BatchMachine, machine_of, plain, spec_of
 from vai_app.services.nudge import Nudge
-from vai_app.services.plans import PLANS
 from vai_app.services.policy_manager import CREATE, RESIZE, PolicyManager, ask_of, ask_of_size
 
-AUTONOMOUS = "vai"
-_STRETCHES = 100_000
 _MOVES = {Capability.MIGRATE_RUNNING, Capability.MIGRATE_STOPPED, Capability.EVACUATE}
-_CREATIONS = (OperationKind.CREATE_VM, OperationKind.CREATE_BATCH)
-
-
-@dataclass(frozen=True, slots=True)
-class RequestContext:
-    """Who asks, under which correlation id, and the key by which a repeated request is recognised."""
-
-    principal: Principal
-    correlation_id: str
-    idempotency_key: str | None = None
-
-    @property
-    def scope(self) -> str | None:
-        """The tenant that look-ups are limited to; ``None`` for an administrator."""
-        return None if self.principal.is_admin else self.principal.tenant
 
 
 class Controller:
@@ -80,10 +59,10 @@ class Controller:
         user_data: UserDataRepository,
         snapshots: SnapshotRepository,
         policies: PolicyManager,
+        acceptance: Acceptance,
         clock: Clock,
-        deadline_seconds: float,
     ) -> None:
-        """Collaborators, and how long an operation may take before it is turned back."""
+        """Collaborators."""
         self._operations = operations
         self._machines = machines
         self._datacenters = datacenters
@@ -92,8 +71,8 @@ class Controller:
         self._user_data = user_data
         self._snapshots = snapshots
         self._policies = policies
+        self._acceptance = acceptance
         self._clock = clock
-        self._deadline_seconds = deadline_seconds
 
     def create_machine(
         self,
@@ -158,7 +137,7 @@ class Controller:
             "roles": list(context.principal.roles),
         }
         target = new_id("batch", self._clock())
-        operation = self._new_operation(
+        operation = self._acceptance.operation(
             context, OperationKind.CREATE_BATCH, target, None, context.principal.tenant, arguments
         )
 
@@ -166,10 +145,7 @@ class Controller:
             for ask in {ask_of(each.spec) for each in machines}:
                 self._policies.require_machine(context.principal, CREATE, ask)
 
-        stored = self._stored(operation, check)
-        if stored.id == operation.id:
-            self._nudge(stored.step, stored.id)
-        return stored
+        return self._acceptance.accept(operation, check)
 
     def delete_machine(self, context: RequestContext, machine_id: str) -> Operation:
         """Accept the removal of a machine that VAI made or adopted. Raises NotFound, Conflict, MachineBusy."""
@@ -264,7 +240,7 @@ class Controller:
     def cancel_operation(self, context: RequestContext, operation_id: str) -> Operation:
         """Ask for an operation to be turned back at its next step. Raises NotFound, Conflict (ended, too late)."""
         operation = self._operations.get(operation_id, context.scope)
-        if operation.kind not in _CREATIONS and operation.state.open:
+        if operation.kind not in CREATIONS and operation.state.open:
             message = f"A {operation.kind} operation cannot be turned back. Wait for its end."
             raise Conflict(message)
         cancelled = self._operations.request_cancel(operation_id, context.scope)
@@ -315,7 +291,7 @@ class Controller:
         user_data: str | None,
     ) -> Operation:
         now = self._clock()
-        operation = self._new_operation(
+        operation = self._acceptance.operation(
             context, OperationKind.CREATE_VM, new_id("vm", now), chosen.id, tenant, arguments, user_data
         )
 
@@ -325,7 +301,7 @@ class Controller:
                 raise Conflict(message)
             self._policies.require_machine(context.principal, CREATE, ask_of(spec, chosen))
 
-        stored = self._stored(operation, check)
+        stored = self._acceptance.store(operation, check)
         if user_data is not None and stored.state.open:
             self._user_data.put(stored.target_id, user_data)
         if stored.id != operation.id:
@@ -347,80 +323,9 @@ class Controller:
         arguments: Mapping[str, Any],
         check: Callable[[], None],
     ) -> Operation:
-        """Store the operation of a machine, and nudge it."""
         tenant = machine.tenant or context.principal.tenant
-        operation = self._new_operation(context, kind, machine.id, machine.datacenter_id, tenant, arguments)
-        stored = self._stored(operation, check)
-        if stored.id == operation.id:
-            self._nudge(stored.step, stored.id)
-        return stored
-
-    def _stored(self, operation: Operation, check: Callable[[], None]) -> Operation:
-        """Store the operation that the check allows; a repeated one is answered whatever is forbidden by now."""
-        try:
-            check()
-        except VaiError:
-            earlier = self._operations.repeated(operation)
-            if earlier is None:
-                raise
-            return earlier
-        return self._operations.insert(operation)
-
-    def _new_operation(
-        self,
-        context: RequestContext,
-        kind: OperationKind,
-        target_id: str,
-        datacenter_id: str | None,
-        tenant: str,
-        arguments: Mapping[str, Any],
-        user_data: str | None = None,
-    ) -> Operation:
-        now = self._clock()
-        digest = None
-        if context.idempotency_key:
-            named = target_id if kind not in _CREATIONS else None
-            told = [_stretched(user_data, f"{tenant}/{context.idempotency_key}")] if user_data is not None else []
-            payload = json.dumps([kind, named, datacenter_id, arguments, *told], sort_keys=True)
-            digest = hashlib.sha256(payload.encode()).hexdigest()
-        if kind in _CREATIONS:  # how long policies keep its machines; the tenant's key does not depend on it
-            arguments = {**arguments, "lifetime": plain(self._policies.lifetime_terms(context.principal))}
-        return Operation(
-            id=new_id("op", now),
-            kind=kind,
-            tenant=tenant,
-            requested_by=context.principal.name,
-            correlation_id=context.correlation_id,
-            target_id=target_id,
-            datacenter_id=datacenter_id,
-            arguments=arguments,
-            plan=PLANS[kind],
-            created_at=now,
-            deadline=now + timedelta(seconds=self._deadline_seconds),
-            due_at=now + timedelta(seconds=REPUBLISH_SECONDS),
-            idempotency_key=context.idempotency_key,
-            payload_digest=digest,
-        )
-
-
-def _stretched(secret: str, salt: str) -> str:
-    """Return a digest so slow to make that nobody who reads it finds out a password by trying many."""
-    return hashlib.pbkdf2_hmac("sha256", secret.encode(), salt.encode(), _STRETCHES).hex()
-
-
-def machine_of(operation: Operation, spec: MachineSpec) -> VirtualMachine:
-    """Return the record of the machine that a creation is to make."""
-    return VirtualMachine(
-        id=operation.target_id,
-        name=spec.name,
-        tenant=operation.tenant,
-        datacenter_id=operation.datacenter_id or "",
-        state=MachineState.REQUESTED,
-        spec=spec,
-        created_at=operation.created_at,
-        labels=dict(operation.arguments.get("labels", {})),
-        lifetime=lifetime_of(operation, spec),
-    )
+        operation = self._acceptance.operation(context, kind, machine.id, machine.datacenter_id, tenant, arguments)
+        return self._acceptance.accept(operation, check)
 
 
 def require_managed(machine: VirtualMachine, done: str) -> None:

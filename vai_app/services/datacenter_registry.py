@@ -12,7 +12,7 @@ from vai_app.domain.ports.clock import Clock
 from vai_app.domain.ports.datacenters import DatacenterChange, DatacenterRepository, Hypervisors
 from vai_app.domain.ports.events import EventRepository
 from vai_app.domain.statistics import StatisticsSettings
-from vai_app.services.controller import RequestContext
+from vai_app.services.acceptance import RequestContext
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from vai_app.domain.ports.clock import Clock
 from vai_app.domain.ports.events import EventRepository
 from vai_app.domain.ports.machines import MachineRepository
 from vai_app.domain.virtual_machines import MachineState, VirtualMachine
-from vai_app.services.controller import AUTONOMOUS, Controller, RequestContext, require_managed
+from vai_app.services.acceptance import AUTONOMOUS, RequestContext
+from vai_app.services.controller import Controller, require_managed
 from vai_app.services.policy_manager import RENEW, PolicyManager
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,9 @@ from vai_app.domain.ports.events import EventRepository
 from vai_app.domain.ports.machines import Changes, MachineRepository
 from vai_app.domain.ports.operations import OperationRepository
 from vai_app.domain.virtual_machines import MachineObservation, MachineState, VirtualMachine
+from vai_app.services.acceptance import AUTONOMOUS
 from vai_app.services.capacity_review import CapacityReview
-from vai_app.services.controller import AUTONOMOUS, Controller
+from vai_app.services.controller import Controller
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,7 @@
 from vai_app.domain.errors import Conflict, NameTaken, NotFound
 from vai_app.domain.operations import Done, Operation, Outcome, Reject, StepName
 from vai_app.domain.ports.machines import MachineRepository
-from vai_app.services.arguments import spec_of
-from vai_app.services.controller import machine_of
+from vai_app.services.arguments import machine_of, spec_of
 from vai_app.services.placement import Placement, Refused
 from vai_app.services.steps import Step
 

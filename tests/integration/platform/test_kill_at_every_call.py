@@ -19,7 +19,7 @@ from vai_app.domain.identifiers import new_id
 from vai_app.domain.operations import Operation, OperationState
 from vai_app.domain.principals import Principal
 from vai_app.domain.virtual_machines import MachineSpec, Size
-from vai_app.services.controller import RequestContext
+from vai_app.services.acceptance import RequestContext
 from vai_app.services.datacenter_registry import Registration
 from vai_app.settings import Settings
 

@@ -15,7 +15,8 @@ from vai_app.domain.ports.events import EventFilter
 from vai_app.domain.ports.operations import OperationFilter
 from vai_app.domain.ports.paging import PageRequest
 from vai_app.domain.virtual_machines import VirtualMachine
-from vai_app.services.controller import Controller, RequestContext
+from vai_app.services.acceptance import Acceptance, RequestContext
+from vai_app.services.controller import Controller
 from vai_app.services.lifetimes import Lifetimes
 from vai_app.services.nudge import Nudge
 from vai_app.services.policy_manager import PolicyManager
@@ -33,17 +34,20 @@ class Site:
         self.machine: VirtualMachine = an_active_machine(lifetime=lifetime)
         self.store.machines.insert(self.machine)
         policies = PolicyManager(configuration=self.store.configuration, events=self.store.events, clock=clock)
+        nudge = Nudge(self.store.operations, RecordingDispatcher())
         controller = Controller(
             operations=self.store.operations,
             machines=self.store.machines,
             datacenters=self.store.datacenters,
             dispatcher=RecordingDispatcher(),
-            nudge=Nudge(self.store.operations, RecordingDispatcher()),
+            nudge=nudge,
             user_data=self.store.user_data,
             snapshots=self.store.snapshots,
             policies=policies,
+            acceptance=Acceptance(
+                operations=self.store.operations, policies=policies, nudge=nudge, clock=clock, deadline_seconds=60
+            ),
             clock=clock,
-            deadline_seconds=60,
         )
         self.lifetimes = Lifetimes(
             machines=self.store.machines,

@@ -23,7 +23,7 @@ from vai_app.domain.policies import ConfigurationKind, Limits, Policy
 from vai_app.domain.principals import Principal
 from vai_app.domain.reservations import Owner, Reservation, changes_between, total_of
 from vai_app.domain.virtual_machines import MachineSpec, Size
-from vai_app.services.controller import machine_of
+from vai_app.services.arguments import machine_of
 from vai_app.services.placement import PlaceMachine
 from vai_app.services.policy_manager import CREATE, PolicyManager, ask_of
 from vai_app.services.quotas import PoliciesAndQuotas, Quotas
