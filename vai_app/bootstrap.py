@@ -28,22 +28,16 @@ from vai_app.services.lifetimes import Lifetimes
 from vai_app.services.nudge import Nudge
 from vai_app.services.placement import PlaceMachine, Placement
 from vai_app.services.policy_manager import PolicyManager
-from vai_app.services.provisioning import (
-    AdoptMachine,
-    ChangePower,
-    CreateMachine,
-    DeleteMachine,
-    MigrateMachine,
-    ResizeMachine,
-    StartMachine,
-    StopMachine,
-)
+from vai_app.services.provisioning.changes import AdoptMachine, ChangePower, ResizeMachine
+from vai_app.services.provisioning.creation import CreateMachine, StartMachine
+from vai_app.services.provisioning.migration import MigrateMachine
+from vai_app.services.provisioning.removal import DeleteMachine, StopMachine
+from vai_app.services.provisioning.snapshots import DeleteSnapshots, RegainPower, RestoreMachine, TakeSnapshot
 from vai_app.services.quotas import PoliciesAndQuotas, Quotas
 from vai_app.services.reconciler import Reconciler
 from vai_app.services.refusals import RefusalLog
 from vai_app.services.request_validator import ValidateRequest
 from vai_app.services.resource_manager import ResourceManager
-from vai_app.services.snapshots import DeleteSnapshots, RegainPower, RestoreMachine, TakeSnapshot
 from vai_app.services.stats_collector import StatsCollector
 from vai_app.services.steps import Step
 from vai_app.services.watcher import Watcher

@@ -65,6 +65,15 @@ class NativeStep(Step):
             return Wait(seconds=outcome.seconds, because=error, forget_task=True)
         return outcome
 
+    def _before_undoing(self, operation: Operation) -> Outcome | None:
+        """Return what comes before anything is taken back: a task that still runs, or a removal that failed."""
+        if self._is_under_way(operation):
+            return Wait(look_again(operation))
+        awaited = operation.native_task
+        if awaited is not None and awaited.state is TaskState.FAILED and awaited.undoing:
+            return NativeStep.recover(self, operation, error_of(awaited))
+        return None
+
     def _is_under_way(self, operation: Operation) -> bool:
         """Whether the native task that is awaited still runs, by a look of our own."""
         awaited = operation.native_task

@@ -1,10 +1,10 @@
-"""Snapshots: the steps that take them, restore machines to them and remove them. Only those that VAI took."""
+"""Snapshots: taken, restored to and removed. Only those that VAI took."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 
 from vai_app.domain.errors import Conflict, NotFound, ProviderBusy
-from vai_app.domain.hypervisor import Capability, Hypervisor, NativeTask, TaskState
+from vai_app.domain.hypervisor import Capability, Hypervisor, NativeTask
 from vai_app.domain.identifiers import derived_id
 from vai_app.domain.operations import Done, Operation, Outcome, StepName, Wait
 from vai_app.domain.ports.capacity import CapacityBook
@@ -13,8 +13,8 @@ from vai_app.domain.ports.machines import MachineRepository, SnapshotRepository
 from vai_app.domain.snapshots import Snapshot, SnapshotObservation
 from vai_app.domain.virtual_machines import Making, Power, PowerAction
 from vai_app.services.arguments import owner_of, snapshot_id_of, snapshot_name_of
-from vai_app.services.provisioning import MachineStep, mark_of, require_capability
-from vai_app.services.steps import datacenter_of, error_of, look_again
+from vai_app.services.provisioning.machine_step import MachineStep, mark_of, require_capability
+from vai_app.services.steps import datacenter_of, look_again
 
 _RAN = "ran"
 
@@ -77,11 +77,9 @@ class TakeSnapshot(SnapshotStep):
 
     def undo(self, operation: Operation) -> Outcome:
         """Remove the snapshot, whether it was taken, is being taken or was never asked for."""
-        if self._is_under_way(operation):
-            return Wait(look_again(operation))
-        awaited = operation.native_task
-        if awaited is not None and awaited.state is TaskState.FAILED and awaited.undoing:
-            return super().recover(operation, error_of(awaited))
+        waiting = self._before_undoing(operation)
+        if waiting is not None:
+            return waiting
         self._snapshots.delete(_id_of_new(operation))
         ref = self._provider_ref(operation)
         if ref is None:
@@ -116,8 +114,9 @@ class RestoreMachine(SnapshotStep):
 
     def undo(self, operation: Operation) -> Outcome:
         """Record what the machine has become, and let it run again if it ran."""
-        if self._is_under_way(operation):
-            return Wait(look_again(operation))
+        waiting = self._before_undoing(operation)
+        if waiting is not None:
+            return waiting
         with suppress(NotFound):
             self._record(operation)
             if operation.memo.get(_RAN):

@@ -1,0 +1,1 @@
+"""Provisioning: the steps that do something to a machine at its hypervisor."""
