@@ -10,9 +10,7 @@ from typing import TypeVar
 
 from vai_app.domain.datacenters import About, Cluster, Connection, HostState, Image, Inventory, Network
 from vai_app.domain.errors import (
-    CapacityShort,
     Conflict,
-    HostUnavailable,
     NameTaken,
     NotFound,
     ProviderAuthenticationFailed,
@@ -33,6 +31,16 @@ from vai_app.drivers.simulated.mapping import (
     task_of,
 )
 from vai_app.drivers.simulated.options import parse_options, world_path
+from vai_app.drivers.simulated.rows import (
+    datastore_with_room,
+    first_row,
+    host_with_room,
+    machine_row,
+    name_of,
+    no_machine,
+    require_host_up,
+    snapshot_row,
+)
 from vai_app.drivers.simulated.world import World, begin_task, next_number, take_fault
 
 T = TypeVar("T")
@@ -97,14 +105,14 @@ class SimulatedHypervisor(Hypervisor):
         spec, mark = request.spec, request.mark
 
         def create(connection: sqlite3.Connection) -> NativeTask:
-            if _one(connection, "SELECT 1 FROM machines WHERE name = ?", spec.name):
+            if first_row(connection, "SELECT 1 FROM machines WHERE name = ?", spec.name):
                 message = f"A machine named {spec.name!r} exists in this datacenter. Choose another name."
                 raise NameTaken(message)
             if spec.image is not None:
-                _named(connection, "images", spec.image, "image")
-            networks = [_named(connection, "networks", name, "network") for name in spec.networks]
-            host = self._host_with_room(connection, request.location.host, spec.size)
-            datastore = _datastore_with_room(connection, request.location.datastore, spec.size.disk_gib)
+                name_of(connection, "images", spec.image, "image")
+            networks = [name_of(connection, "networks", name, "network") for name in spec.networks]
+            host = host_with_room(connection, request.location.host, spec.size)
+            datastore = datastore_with_room(connection, request.location.datastore, spec.size.disk_gib)
             number = next_number(connection, "machine")
             ref = f"m-{number}"
             asked = [each.address for each in spec.fixed_addresses]
@@ -141,7 +149,7 @@ class SimulatedHypervisor(Hypervisor):
         """Remove the row when the task ends."""
 
         def delete(connection: sqlite3.Connection) -> NativeTask | None:
-            row = _one(connection, "SELECT power FROM machines WHERE ref = ? AND born = 1", ref)
+            row = first_row(connection, "SELECT power FROM machines WHERE ref = ? AND born = 1", ref)
             if row is None:
                 return None
             if row["power"] == Power.ON:
@@ -155,7 +163,7 @@ class SimulatedHypervisor(Hypervisor):
         """Set the power when the task ends."""
 
         def power(connection: sqlite3.Connection) -> NativeTask | None:
-            row = _existing(connection, ref)
+            row = machine_row(connection, ref)
             needs_running = action in (PowerAction.REBOOT, PowerAction.RESET, PowerAction.SUSPEND)
             if row["power"] == action.target and action not in (PowerAction.REBOOT, PowerAction.RESET):
                 return None
@@ -163,7 +171,7 @@ class SimulatedHypervisor(Hypervisor):
                 message = f"The machine is {row['power']}; only one that runs can be asked to {action}."
                 raise Conflict(message)
             if action.target is Power.ON:
-                _host_is_up(connection, row["host"])
+                require_host_up(connection, row["host"])
             return NativeTask(self._task(connection, "power", ref, power=action.target.value), machine_ref=ref)
 
         return self._change("request_power", power)
@@ -172,7 +180,7 @@ class SimulatedHypervisor(Hypervisor):
         """Change the row when the task ends."""
 
         def resize(connection: sqlite3.Connection) -> NativeTask | None:
-            row = _existing(connection, ref)
+            row = machine_row(connection, ref)
             disk_gib = size.disk_gib or row["disk_gib"]
             if (row["cpus"], row["memory_mib"], row["disk_gib"]) == (size.cpus, size.memory_mib, disk_gib):
                 return None
@@ -180,7 +188,7 @@ class SimulatedHypervisor(Hypervisor):
                 message = f"The disk has {row['disk_gib']} GiB and cannot shrink to {disk_gib}."
                 raise Conflict(message)
             growth = Size(size.cpus, max(size.memory_mib - row["memory_mib"], 0))
-            self._host_with_room(connection, row["host"], growth)
+            host_with_room(connection, row["host"], growth)
             task = self._task(connection, "resize", ref, cpus=size.cpus, memory_mib=size.memory_mib, disk_gib=disk_gib)
             return NativeTask(task, machine_ref=ref)
 
@@ -190,7 +198,7 @@ class SimulatedHypervisor(Hypervisor):
         """Change the host when the task ends; its room is looked at now."""
 
         def migrate(connection: sqlite3.Connection) -> NativeTask | None:
-            _host_is_up(connection, _existing(connection, ref)["host"])
+            require_host_up(connection, machine_row(connection, ref)["host"])
             return self._move(connection, ref, host)
 
         return self._change("request_migrate", migrate)
@@ -199,7 +207,7 @@ class SimulatedHypervisor(Hypervisor):
         """Change the host when the task ends; the machine's own must be down."""
 
         def evacuate(connection: sqlite3.Connection) -> NativeTask | None:
-            own = _one(connection, "SELECT * FROM hosts WHERE ref = ?", _existing(connection, ref)["host"])
+            own = first_row(connection, "SELECT * FROM hosts WHERE ref = ?", machine_row(connection, ref)["host"])
             if own is not None and own["state"] != HostState.DOWN and host not in (own["ref"], own["name"]):
                 message = f"Host {own['name']} is {own['state']}: move the machine, it need not be evacuated."
                 raise Conflict(message)
@@ -211,7 +219,7 @@ class SimulatedHypervisor(Hypervisor):
         """Add the snapshot, invisible until its task ends."""
 
         def snapshot(connection: sqlite3.Connection) -> NativeTask:
-            row = _existing(connection, ref)
+            row = machine_row(connection, ref)
             taken = f"snapshot-{next_number(connection, 'snapshot')}"
             connection.execute(
                 "INSERT INTO snapshots VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, 0)",
@@ -231,12 +239,12 @@ class SimulatedHypervisor(Hypervisor):
         """Give the machine the size that it had, when the task ends, and stop it."""
 
         def restore(connection: sqlite3.Connection) -> NativeTask:
-            row, found = _existing(connection, ref), _snapshot(connection, ref, snapshot_ref)
+            row, found = machine_row(connection, ref), snapshot_row(connection, ref, snapshot_ref)
             if found is None:
                 message = f"Machine {ref} has no snapshot {snapshot_ref}."
                 raise NotFound(message)
             growth = Size(found["cpus"], max(found["memory_mib"] - row["memory_mib"], 0))
-            self._host_with_room(connection, row["host"], growth)
+            host_with_room(connection, row["host"], growth)
             return NativeTask(self._task(connection, "restore", ref, snapshot=snapshot_ref), machine_ref=ref)
 
         return self._change("request_restore", restore)
@@ -245,7 +253,7 @@ class SimulatedHypervisor(Hypervisor):
         """Remove the row when the task ends."""
 
         def delete(connection: sqlite3.Connection) -> NativeTask | None:
-            if _snapshot(connection, ref, snapshot_ref) is None:
+            if snapshot_row(connection, ref, snapshot_ref) is None:
                 return None
             return NativeTask(self._task(connection, "delete_snapshot", ref, snapshot=snapshot_ref), machine_ref=ref)
 
@@ -255,7 +263,7 @@ class SimulatedHypervisor(Hypervisor):
         """Write the mark when the task ends."""
 
         def write_mark(connection: sqlite3.Connection) -> NativeTask | None:
-            row = _existing(connection, ref)
+            row = machine_row(connection, ref)
             if (row["machine_id"], row["token"]) == (mark.machine_id, mark.token):
                 return None
             task = self._task(connection, "mark", ref, machine_id=mark.machine_id, token=mark.token)
@@ -274,7 +282,7 @@ class SimulatedHypervisor(Hypervisor):
         """Return the row."""
         rows = self._begin("observe_machine").read("SELECT * FROM machines WHERE ref = ? AND born = 1", ref)
         if not rows:
-            raise _no_machine(ref)
+            raise no_machine(ref)
         return machine_of(rows[0])
 
     def list_machines(self) -> Iterator[MachineObservation]:
@@ -348,11 +356,11 @@ class SimulatedHypervisor(Hypervisor):
             return work(connection)
 
     def _move(self, connection: sqlite3.Connection, ref: str, host: str) -> NativeTask | None:
-        row = _existing(connection, ref)
-        found = _one(connection, "SELECT ref FROM hosts WHERE ref = ? OR name = ?", host, host)
+        row = machine_row(connection, ref)
+        found = first_row(connection, "SELECT ref FROM hosts WHERE ref = ? OR name = ?", host, host)
         if found is not None and found["ref"] == row["host"]:
             return None
-        target = self._host_with_room(connection, host, Size(row["cpus"], row["memory_mib"]))
+        target = host_with_room(connection, host, Size(row["cpus"], row["memory_mib"]))
         return NativeTask(self._task(connection, "migrate", ref, host=target), machine_ref=ref)
 
     def _task(self, connection: sqlite3.Connection, effect: str, ref: str, **arguments: object) -> str:
@@ -364,74 +372,6 @@ class SimulatedHypervisor(Hypervisor):
             message = "The simulated datacenter refused the user name or password. Register the right ones."
             raise ProviderAuthenticationFailed(message)
 
-    def _host_with_room(self, connection: sqlite3.Connection, wanted: str | None, size: Size) -> str:
-        rows = connection.execute(
-            "SELECT h.*, h.memory_mib - coalesce((SELECT sum(memory_mib) FROM machines WHERE host = h.ref), 0) "
-            "AS free_mib FROM hosts h WHERE ? IS NULL OR h.ref = ? OR h.name = ? ORDER BY free_mib DESC",
-            (wanted, wanted, wanted),
-        ).fetchall()
-        if not rows:
-            message = f"There is no host {wanted!r} in this datacenter."
-            raise NotFound(message)
-        up = [row for row in rows if row["state"] == HostState.UP]
-        if not up:
-            message = f"The host is {rows[0]['state']}. Choose another, or bring it up."
-            raise HostUnavailable(message)
-        if up[0]["free_mib"] < size.memory_mib:
-            message = f"{size.memory_mib} MiB asked, {max(up[0]['free_mib'], 0)} MiB free on {up[0]['name']}."
-            raise CapacityShort(message)
-        return str(up[0]["ref"])
-
-
-def _one(connection: sqlite3.Connection, query: str, *values: object) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = connection.execute(query, values).fetchone()
-    return row
-
-
-def _existing(connection: sqlite3.Connection, ref: str) -> sqlite3.Row:
-    row = _one(connection, "SELECT * FROM machines WHERE ref = ? AND born = 1", ref)
-    if row is None:
-        raise _no_machine(ref)
-    return row
-
-
-def _snapshot(connection: sqlite3.Connection, ref: str, snapshot_ref: str) -> sqlite3.Row | None:
-    return _one(connection, "SELECT * FROM snapshots WHERE ref = ? AND machine = ? AND born = 1", snapshot_ref, ref)
-
 
 def _spelled(mark: Mark) -> tuple[str, str]:
     return mark.machine_id, mark.token
-
-
-def _no_machine(ref: str) -> NotFound:
-    return NotFound(f"There is no machine {ref} in this datacenter.")
-
-
-def _named(connection: sqlite3.Connection, table: str, wanted: str, what: str) -> str:
-    row = _one(connection, f"SELECT name FROM {table} WHERE name = ? OR ref = ?", wanted, wanted)  # noqa: S608 - ours
-    if row is None:
-        message = f"There is no {what} {wanted!r} in this datacenter."
-        raise NotFound(message)
-    return str(row["name"])
-
-
-def _datastore_with_room(connection: sqlite3.Connection, wanted: str | None, disk_gib: int) -> str:
-    rows = connection.execute(
-        "SELECT d.ref, d.capacity_gib - coalesce((SELECT sum(disk_gib) FROM machines WHERE datastore = d.ref), 0) "
-        "AS free_gib FROM datastores d WHERE ? IS NULL OR d.ref = ? OR d.name = ? ORDER BY free_gib DESC",
-        (wanted, wanted, wanted),
-    ).fetchall()
-    if not rows:
-        message = f"There is no datastore {wanted!r} in this datacenter."
-        raise NotFound(message)
-    if rows[0]["free_gib"] < disk_gib:
-        message = f"{disk_gib} GiB asked, {rows[0]['free_gib']} GiB free."
-        raise CapacityShort(message)
-    return str(rows[0]["ref"])
-
-
-def _host_is_up(connection: sqlite3.Connection, ref: str) -> None:
-    row = _one(connection, "SELECT name, state FROM hosts WHERE ref = ?", ref)
-    if row is None or row["state"] != HostState.UP:
-        message = f"The machine's host is {row['state'] if row else 'gone'}. Bring it up."
-        raise HostUnavailable(message)
