@@ -10,7 +10,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.api.installation import API, SMALL, Installation, problem
-from vai_app.domain.policies import DEFAULT_ROLES, PERMISSIONS
+from vai_app.domain.installation_defaults import DEFAULT_ROLES
+from vai_app.domain.policies import PERMISSIONS
 
 Json = dict[str, Any]
 

@@ -24,13 +24,12 @@ from vai_app.domain.errors import (
 )
 from vai_app.domain.events import Event
 from vai_app.domain.identifiers import new_id
+from vai_app.domain.installation_defaults import DEFAULT_POLICIES, DEFAULT_ROLES
 from vai_app.domain.lifetimes import LifetimeTerms
 from vai_app.domain.placement.asks import PlacementAsk
 from vai_app.domain.placement.checks import Check, CheckName
 from vai_app.domain.policies import (
     ADMIN,
-    DEFAULT_POLICIES,
-    DEFAULT_ROLES,
     NOTHING_ASKED,
     ConfigurationDocument,
     ConfigurationKind,

@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vai_app.domain.policies import DEFAULT_ROLES, Limits, MachineAsk, Policy, Subject, strictest
+from vai_app.domain.installation_defaults import DEFAULT_ROLES
+from vai_app.domain.policies import Limits, MachineAsk, Policy, Subject, strictest
 from vai_app.services.policy_engine import PolicyEngine
 
 CREATE = "virtual-machines:create"
