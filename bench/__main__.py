@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.table import Table
 
-from bench import acceptance, creation, inventory, listing, openstack, placement, protection
+from bench import acceptance, creation, inventory, listing, openstack, placement, protection, statistics
 from bench.measurement import Measurement, machine
 
 BENCHES: dict[str, Callable[[int], Iterator[Measurement]]] = {
@@ -16,6 +16,7 @@ BENCHES: dict[str, Callable[[int], Iterator[Measurement]]] = {
     "acceptance": acceptance.requests_accepted,
     "listing": listing.page_of_machines,
     "inventory": inventory.bulk_retrieval,
+    "statistics": statistics.collection_of_statistics,
     "lag": creation.completion_lag,
     "neighbour": creation.hanging_neighbour,
     "placement": placement.placement,

@@ -1,7 +1,6 @@
 """Creating and deleting machines on a simulated vCenter, through REST and by a hand-written pyvmomi program."""
 
 import itertools
-import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from pyVim.connect import Disconnect, SmartConnect
+from pyVim.connect import Disconnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 
@@ -143,12 +142,7 @@ class _ByHand:
     """What a program for one vCenter needs: where machines go, and the four calls."""
 
     def __init__(self, vcsim: Vcsim) -> None:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        self.instance = SmartConnect(
-            host="127.0.0.1", port=vcsim.port, user=vcsim.username, pwd=vcsim.password, sslContext=context
-        )
+        self.instance = vcsim.log_in()
         self._own = threading.local()
         datacenter = self.instance.content.rootFolder.childEntity[0]
         self._folder = datacenter.vmFolder

@@ -1,10 +1,9 @@
 """The inventory of 5,000 machines, against one bare bulk retrieval of the same properties."""
 
-import ssl
 import time
 from collections.abc import Iterator, Sequence
 
-from pyVim.connect import Disconnect, SmartConnect
+from pyVim.connect import Disconnect
 from pyVmomi import vim, vmodl
 
 from bench.measurement import Measurement, in_turns, measurement
@@ -61,12 +60,7 @@ def _listing(hypervisor: VmwareHypervisor) -> float:
 
 
 def _bare(vcsim: Vcsim, properties: Sequence[str]) -> float:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    instance = SmartConnect(
-        host="127.0.0.1", port=vcsim.port, user=vcsim.username, pwd=vcsim.password, sslContext=context
-    )
+    instance = vcsim.log_in()
     content = instance.RetrieveContent()
     collector = vmodl.query.PropertyCollector
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)

@@ -1,11 +1,10 @@
 """The witness: what a simulated vCenter really holds, seen by a client that knows nothing of VAI's code."""
 
-import ssl
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyVim.connect import Disconnect, SmartConnect
+from pyVim.connect import Disconnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
@@ -34,12 +33,7 @@ class Witness:
     def __init__(self, vcsim: Vcsim, datastores: Path) -> None:
         """Log in; what is there now is the background that no later look counts."""
         self._datastores = datastores
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        self._instance = SmartConnect(
-            host="127.0.0.1", port=vcsim.port, user=vcsim.username, pwd=vcsim.password, sslContext=context
-        )
+        self._instance = vcsim.log_in()
         self._background = {seen.name for seen in self._all()}
         self._files_before = self._files()
 

@@ -9,6 +9,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from pyVim.connect import SmartConnect
+from pyVmomi import vim
+
 from tests.lab.ports import free_port
 from tests.lab.process import ServerProcess, answers
 
@@ -50,6 +53,12 @@ class Vcsim:
     def stop(self) -> None:
         """End it; its inventory is gone."""
         self._process.stop()
+
+    def log_in(self) -> vim.ServiceInstance:
+        """Return a session of a plain client; ``pyVim.connect.Disconnect`` ends it."""
+        return SmartConnect(
+            host="127.0.0.1", port=self.port, user=self.username, pwd=self.password, disableSslCertValidation=True
+        )
 
     def expire_sessions(self) -> None:
         """Log everybody out."""

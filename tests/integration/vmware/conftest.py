@@ -1,12 +1,11 @@
 """A simulated vCenter of its own for each test, a driver connected to it, and an independent client."""
 
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyVim.connect import Disconnect, SmartConnect
+from pyVim.connect import Disconnect
 from pyVmomi import vim
 
 from tests.integration.vmware.vmware_bench import Bench, connection_to, machine_of
@@ -49,12 +48,7 @@ def bench(connect_to: Callable[..., VmwareHypervisor], vcsim: Vcsim, datastores:
 @pytest.fixture
 def vcenter(vcsim: Vcsim) -> Iterator[vim.ServiceInstance]:
     """An independent client, as an operator's program would connect."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    instance = SmartConnect(
-        host="127.0.0.1", port=vcsim.port, user=vcsim.username, pwd=vcsim.password, sslContext=context
-    )
+    instance = vcsim.log_in()
     yield instance
     Disconnect(instance)
 

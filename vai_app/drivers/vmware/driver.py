@@ -27,7 +27,7 @@ from vai_app.drivers.vmware.specs import (
     instance_uuid_of,
     resize_spec,
 )
-from vai_app.drivers.vmware.statistics import counters_of, query_of, reading_of
+from vai_app.drivers.vmware.statistics import counters_of, queries_of, readings_in
 from vai_app.drivers.vmware.tasks import TaskWatch, guest_shutdown_task
 
 _STARTS_ANEW = (PowerAction.REBOOT, PowerAction.RESET)
@@ -201,15 +201,16 @@ class VmwareHypervisor(Hypervisor):
             if not self._counters:
                 self._counters = counters_of(manager.perfCounter)
             counters = {metric: key for metric, key in self._counters.items() if metric in metrics}
-            asked = {ref: query_of(self._reader.machine_object(ref), counters.values()) for ref in refs}
+            asked = {ref: self._reader.machine_object(ref) for ref in refs}
             while asked and counters:
                 try:
-                    found = manager.QueryPerf(list(asked.values()))
+                    # As pyVmomi calls QueryPerf.
+                    answer = self._session.ask(manager, "QueryStats", queries_of(asked.values(), counters.values()))
                 except _GONE as gone:
                     if gone.obj is None or asked.pop(gone.obj._GetMoId(), None) is None:  # noqa: SLF001
                         raise
                     continue  # one machine that is gone must not hide the others
-                return [reading for each in found if (reading := reading_of(each, counters)) is not None]
+                return list(readings_in(answer, counters))
             return []
 
     def request_mark(self, ref: str, mark: Mark) -> NativeTask | None:

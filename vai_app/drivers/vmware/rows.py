@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from pyVmomi import VmomiSupport, vim, vmodl
 
-_VIM = "{urn:vim25}"
+VIM = "{urn:vim25}"
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _NAMESPACE = "urn:vim25"
 _ENVELOPE = "{http://schemas.xmlsoap.org/soap/envelope/}Envelope"
@@ -49,17 +49,17 @@ class Row:
         value = self.values.get(path)
         if value is None:
             return {}
-        pairs = ((item.findtext(f"{_VIM}key", ""), item.findtext(f"{_VIM}value")) for item in value)
+        pairs = ((item.findtext(f"{VIM}key", ""), item.findtext(f"{VIM}value")) for item in value)
         return {key: text for key, text in pairs if key in keys and text}
 
     def members(self, path: str) -> dict[str, str]:
         """Return the plain members of an object."""
-        return {child.tag.removeprefix(_VIM): child.text or "" for child in self.values.get(path, ())}
+        return {child.tag.removeprefix(VIM): child.text or "" for child in self.values.get(path, ())}
 
     def items(self, path: str) -> Iterator[tuple[str, dict[str, str]]]:
         """Return type and plain members of each object of an array."""
         for item in self.values.get(path, ()):
-            yield wsdl_type(item), {child.tag.removeprefix(_VIM): child.text or "" for child in item}
+            yield wsdl_type(item), {child.tag.removeprefix(VIM): child.text or "" for child in item}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +84,23 @@ def parse_page(body: bytes) -> Page:
     Raises ParseError, and NotAuthenticated where vCenter answered without the properties for lack of a session.
     """
     root = envelope(body)
-    rows = [_row(element) for element in root.iter(f"{_VIM}objects")]
-    token = next(root.iter(f"{_VIM}token"), None)
+    rows = [_row(element) for element in root.iter(f"{VIM}objects")]
+    token = next(root.iter(f"{VIM}token"), None)
     return Page(rows, None if token is None else token.text)
 
 
 def parse_updates(body: bytes) -> tuple[str | None, list[Row]]:
     """Read the answer of WaitForUpdatesEx: the next version (``None`` when nothing changed), and what changed."""
     root = envelope(body)
-    version = next(root.iter(f"{_VIM}version"), None)
+    version = next(root.iter(f"{VIM}version"), None)
     rows = []
-    for update in root.iter(f"{_VIM}objectSet"):
-        obj = update.find(f"{_VIM}obj")
+    for update in root.iter(f"{VIM}objectSet"):
+        obj = update.find(f"{VIM}obj")
         changes = {}
-        for change in update.iter(f"{_VIM}changeSet"):
-            value = change.find(f"{_VIM}val")
+        for change in update.iter(f"{VIM}changeSet"):
+            value = change.find(f"{VIM}val")
             if value is not None:
-                changes[change.findtext(f"{_VIM}name") or ""] = value
+                changes[change.findtext(f"{VIM}name") or ""] = value
         if obj is not None:
             rows.append(Row(obj.text or "", obj.get("type", ""), changes))
     return (None if version is None else version.text), rows
@@ -113,7 +113,7 @@ def wsdl_type(element: Element) -> str:
 
 def fault_in(localized: Element) -> vmodl.MethodFault:
     """Rebuild the fault within a LocalizedMethodFault."""
-    element = localized.find(f"{_VIM}fault")
+    element = localized.find(f"{VIM}fault")
     return vmodl.MethodFault() if element is None else _fault_of(element)
 
 
@@ -139,13 +139,13 @@ def _fault_of(element: Element) -> vmodl.MethodFault:
         return vmodl.MethodFault()
     fault = kind()
     for name in ("requestedState", "existingState", "privilegeId"):
-        text = element.findtext(f"{_VIM}{name}")
+        text = element.findtext(f"{VIM}{name}")
         if text and hasattr(fault, name):
             setattr(fault, name, text)
-    gone = element.findtext(f"{_VIM}obj")
+    gone = element.findtext(f"{VIM}obj")
     if gone and isinstance(fault, vmodl.fault.ManagedObjectNotFound):
         fault.obj = VmomiSupport.ManagedObject(gone)
-    cause = element.find(f"{_VIM}faultCause")
+    cause = element.find(f"{VIM}faultCause")
     if cause is not None:
         fault.faultCause = fault_in(cause)
     return fault
@@ -155,16 +155,16 @@ def _row(element: Element) -> Row:
     ref, kind = "", ""
     values = {}
     for child in element:
-        if child.tag == f"{_VIM}propSet":
+        if child.tag == f"{VIM}propSet":
             values[child[0].text or ""] = child[1]
-        elif child.tag == f"{_VIM}obj":
+        elif child.tag == f"{VIM}obj":
             ref, kind = child.text or "", child.get("type", "")
-        elif child.tag == f"{_VIM}missingSet":
+        elif child.tag == f"{VIM}missingSet":
             _check_session(child)
     return Row(ref, kind, values)
 
 
 def _check_session(missing: Element) -> None:
-    localized = missing.find(f"{_VIM}fault")
+    localized = missing.find(f"{VIM}fault")
     if localized is not None and isinstance(fault := fault_in(localized), vim.fault.NotAuthenticated):
         raise fault

@@ -16,7 +16,7 @@ from pyVmomi import SoapAdapter, vim, vmodl
 from vai_app.domain.errors import ProviderAuthenticationFailed
 from vai_app.drivers.vmware.faults import TRANSLATED, error_of
 from vai_app.drivers.vmware.options import Endpoint
-from vai_app.drivers.vmware.rows import Page, Row, envelope, fault_answered, parse_page
+from vai_app.drivers.vmware.rows import Element, Page, Row, envelope, fault_answered, parse_page
 from vai_app.drivers.vmware.transport import Line, Transport
 
 T = TypeVar("T")
@@ -85,6 +85,10 @@ class Session(SoapAdapter.SoapStubAdapterBase):  # type: ignore[misc] # pyVmomi 
             page = self.authenticated(lambda: self._page(collector, "ContinueRetrievePropertiesEx", token))  # noqa: B023
             rows += page.rows
         return rows
+
+    def ask(self, mo: vim.ManagedObject, method: str, *args: Any) -> Element:
+        """Call a method, and return its answer as it stands: of many objects that is read in a fraction of the time."""
+        return self.authenticated(lambda: envelope(self._raw(mo, method, *args)))
 
     def authenticated(self, call: Callable[[], T]) -> T:
         """Return what ``call`` returns; it is made once more, in a new session, when this one has expired."""

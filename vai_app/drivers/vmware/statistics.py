@@ -1,11 +1,12 @@
 """Performance counters of vCenter: which are asked for, and what they say, in domain values. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from pyVmomi import vim
 
 from vai_app.domain.statistics import Metric, Reading
+from vai_app.drivers.vmware.rows import VIM, Element
 
 # The counter's group, name and rollup, and its unit in the metric's.
 _COUNTERS: Mapping[Metric, tuple[tuple[str, str, str], float]] = {
@@ -27,25 +28,33 @@ def counters_of(known: Iterable[vim.PerformanceManager.CounterInfo]) -> dict[Met
     return {metric: keys[spelled] for metric, (spelled, _) in _COUNTERS.items() if spelled in keys}
 
 
-def query_of(machine: vim.VirtualMachine, counters: Collection[int]) -> vim.PerformanceManager.QuerySpec:
-    """Return the question for a machine's newest sample."""
-    return vim.PerformanceManager.QuerySpec(
-        entity=machine,
-        maxSample=1,
-        intervalId=_REAL_TIME_SECONDS,
-        metricId=[vim.PerformanceManager.MetricId(counterId=counter, instance=_WHOLE_MACHINE) for counter in counters],
-    )
+def queries_of(
+    machines: Iterable[vim.VirtualMachine], counters: Collection[int]
+) -> list[vim.PerformanceManager.QuerySpec]:
+    """Return the questions for the newest sample of each machine."""
+    ids = [vim.PerformanceManager.MetricId(counterId=counter, instance=_WHOLE_MACHINE) for counter in counters]
+    return [
+        vim.PerformanceManager.QuerySpec(entity=each, maxSample=1, intervalId=_REAL_TIME_SECONDS, metricId=ids)
+        for each in machines
+    ]
 
 
-def reading_of(found: vim.PerformanceManager.EntityMetric, counters: Mapping[Metric, int]) -> Reading | None:
-    """Return a reading; ``None`` of a machine of which nothing is measured, such as one that is off."""
-    if not found.sampleInfo:
-        return None
-    series = {each.id.counterId: each.value for each in found.value if each.value}
-    values = {
-        metric: series[counter][-1] * _COUNTERS[metric][1]
-        for metric, counter in counters.items()
-        if counter in series and series[counter][-1] >= 0  # -1 stands for what is not known
-    }
-    at = found.sampleInfo[-1].timestamp.astimezone(UTC)
-    return Reading(found.entity._GetMoId(), at, values) if values else None  # noqa: SLF001 - pyVmomi's name
+def readings_in(answer: Element, counters: Mapping[Metric, int]) -> Iterator[Reading]:
+    """Read the answer of QueryPerf; a machine of which nothing is measured, such as one that is off, has no reading."""
+    metrics = {str(counter): metric for metric, counter in counters.items()}
+    for found in answer.iter(f"{VIM}returnval"):
+        moment = _last(found.findall(f"{VIM}sampleInfo/{VIM}timestamp"))
+        values = {}
+        for series in found.findall(f"{VIM}value"):
+            metric = metrics.get(series.findtext(f"{VIM}id/{VIM}counterId", ""))
+            value = int(_last(series.findall(f"{VIM}value")) or -1)  # which stands for what is not known
+            if metric is not None and value >= 0:
+                values[metric] = value * _COUNTERS[metric][1]
+        if moment and values:
+            at = datetime.fromisoformat(moment).astimezone(UTC)
+            yield Reading(found.findtext(f"{VIM}entity", ""), at, values)
+
+
+def _last(elements: Sequence[Element]) -> str | None:
+    """Return the text of the newest: several samples stand in order of time."""
+    return elements[-1].text if elements else None
