@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from vai_app.domain.errors import CapacityShort, NotFound, ProviderError, ProviderUnavailable, VaiError
-from vai_app.domain.hypervisor import TaskObservation, TaskState
+from vai_app.domain.hypervisor import NativeTask, TaskObservation, TaskState
 from vai_app.drivers.openstack.asked import Asked, Verb, ask
 from vai_app.drivers.openstack.mapping import HOST
 from vai_app.drivers.openstack.tasks import TaskWatch
@@ -20,6 +22,7 @@ class _Nova:
         self.listed: dict[str, str] = {}
         self.kept: dict[str, str] = {}
         self.lists = 0
+        self.since: list[str] = []
         self.looks: list[str] = []
         self.volumes: dict[str, dict[str, Any] | VaiError] = {}
         self.moves: list[dict[str, Any]] = []
@@ -41,6 +44,7 @@ class _Nova:
     def pages(self, _service: str, path: str, key: str, **query: Any) -> Iterator[dict[str, Any]]:
         assert (path, key, list(query)) == ("/servers/detail", "servers", ["changes-since"])
         self.lists += 1
+        self.since.append(query["changes-since"])
         return iter([_row(server, status) for server, status in self.listed.items()])
 
     def find(self, _service: str, path: str) -> dict[str, Any] | None:
@@ -92,6 +96,35 @@ def test_many_tasks_are_followed_by_one_list_and_a_few_looks_at_what_it_does_not
     assert len(nova.looks) == 3
     gone = {each.ref for each in ended if each.state is TaskState.SUCCEEDED}
     assert gone == set(refs[:10])  # of what it did not look at it says nothing
+
+
+def test_the_list_goes_back_beyond_the_oldest_task_by_as_much_as_novas_clock_may_be_slow() -> None:
+    nova, asked_at = _Nova(), datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+    times = [asked_at + timedelta(minutes=number) for number in range(4)]
+    refs = [Asked(Verb.DELETE, f"server-{at.minute}", at, "").task().ref for at in times]
+    _watch(nova).wait(refs, timeout_seconds=0)
+    assert nova.since == ["2026-01-31T11:55:00Z"]
+
+
+def test_a_new_server_that_nova_does_not_show_yet_is_waited_for() -> None:
+    ref = ask(Verb.CREATE, "server-1", "ACTIVE").ref
+    assert _watch(_Nova()).wait([ref], timeout_seconds=0) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        (ask(Verb.CREATE, "server-1", "ACTIVE"), {"server-1": "SOFT_DELETED"}),
+        (Asked(Verb.CREATE, "server-1", _LONG_AGO, "ACTIVE").task(), {}),
+        (ask(Verb.POWER, "server-1", "ACTIVE"), {}),
+    ],
+    ids=["shown as deleted", "asked for long ago", "not new"],
+)
+def test_a_server_that_is_gone_has_no_other_end(asked: NativeTask, shown: dict[str, str]) -> None:
+    nova = _Nova()
+    nova.kept = shown
+    (ended,) = _watch(nova).wait([asked.ref], timeout_seconds=0)
+    assert (ended.state, type(ended.error)) == (TaskState.FAILED, NotFound)
 
 
 def test_what_nova_has_forgotten_is_noticed_in_the_end() -> None:
